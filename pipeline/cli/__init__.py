@@ -1,0 +1,1 @@
+"""Sub-commands of `raxnet`: HELP, EXAMPLE, add_arguments, run in each."""

@@ -1,0 +1,30 @@
+"""LesionStatisticsGen: lesion tables of every usable subject."""
+
+from pathlib import Path
+
+from tfx.dsl.component.experimental.annotations import InputArtifact, OutputArtifact, Parameter
+from tfx.dsl.component.experimental.decorators import component
+
+from components import artifacts
+from lesions.manifest import read_manifest
+from lesions.progress import to_log
+from lesions.statistics import compute_tables
+
+
+@component
+def LesionStatisticsGen(  # noqa: N802 - a component's name is its type
+    manifest: InputArtifact[artifacts.Manifest],
+    tables: OutputArtifact[artifacts.LesionTables],
+    workers: Parameter[int],
+    code: Parameter[str],
+) -> None:
+    """Measures every lesion in 3-D and in the slices of three planes.
+
+    Args:
+        manifest: What to read.
+        tables: Written.
+        workers: Processes.
+        code: Digest of the code that does this.
+    """
+    scans = read_manifest(Path(manifest.uri)).scans
+    compute_tables(scans, workers=workers, progress=to_log("measuring lesions")).write(Path(tables.uri))

@@ -1,0 +1,117 @@
+"""NiftiExampleGen: scans and masks to TFRecord slices of three planes, on any Beam runner.
+
+Only paths move through Beam. One DoFn reads a subject once and writes its shard of each plane; images that went
+through Beam's shuffle would be held in memory several times over (tfx_stack.md, 9).
+"""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import apache_beam as beam
+import pandas as pd
+from tfx.dsl.components.base import base_beam_component, base_beam_executor, executor_spec
+from tfx.types import artifact_utils, channel_utils, standard_artifacts
+from tfx.types.component_spec import ChannelParameter, ComponentSpec, ExecutionParameter
+
+from components import artifacts
+from lesions.dataset import Scan
+from lesions.errors import WorkError
+from lesions.folds import folds_digest
+from lesions.grid import Grid
+from lesions.ingest import read_subject, slices_of
+from lesions.manifest import Manifest, read_manifest
+from lesions.progress import to_log
+from lesions.slices import PLANES
+from trainer import job, records
+
+
+class WriteSubject(beam.DoFn):
+    """Reads a subject and writes its shards; yields (subject, records)."""
+
+    def __init__(self, folders: dict[str, str], grid: Grid):
+        """Args: folders: Examples folder of each plane. grid: Of the data set."""
+        self.folders, self.grid = folders, grid
+
+    def process(self, element: tuple[Scan, int]) -> Iterator[tuple[str, int]]:
+        """Writes the shards of one (scan, fold)."""
+        scan, fold = element
+        image, mask = read_subject(scan, self.grid)
+        written = 0
+        for plane, folder in self.folders.items():
+            slices = slices_of(scan.subject, image, mask, plane)
+            written += records.write_shard(Path(folder), fold, scan.subject, slices)
+        yield scan.subject, written
+
+
+class _Progress(beam.DoFn):
+    """Counts what is done; with several worker processes each counts its own."""
+
+    def __init__(self, total: int):
+        self.total, self.done = total, 0
+
+    def process(self, element: tuple[str, int]) -> Iterator[int]:
+        self.done += 1
+        to_log("writing records")(self.done, self.total)
+        yield element[1]
+
+
+class Executor(base_beam_executor.BaseBeamExecutor):
+    """Runs the Beam pipeline, then makes sure that every subject is there."""
+
+    def Do(  # noqa: N802 - TFX's name
+        self, input_dict: dict[str, Any], output_dict: dict[str, Any], exec_properties: dict[str, Any]
+    ) -> None:
+        """Writes three Examples artifacts with a split per fold; the hold-out is in none of them."""
+        manifest = read_manifest(Path(artifact_utils.get_single_uri(input_dict["manifest"])))
+        fold_map = pd.read_csv(Path(artifact_utils.get_single_uri(input_dict["fold_map"])) / "folds.csv")
+        fold_of = dict(zip(fold_map["subject"], fold_map["fold"].astype(int), strict=True))
+        work = [(scan, fold_of[scan.subject]) for scan in manifest.scans if fold_of[scan.subject] > 0]
+        outputs = {p: artifact_utils.get_single_instance(output_dict[f"examples_{p}"]) for p in PLANES}
+        folders = {plane: artifact.uri for plane, artifact in outputs.items()}
+        with self._make_beam_pipeline() as pipeline:
+            subjects = pipeline | beam.Create(work) | beam.Reshuffle()
+            subjects | beam.ParDo(WriteSubject(folders, manifest.grid)) | beam.ParDo(_Progress(len(work)))
+        splits = [f"fold_{fold}" for fold in sorted({fold for _, fold in work})]
+        for artifact in outputs.values():
+            _finish(Path(artifact.uri), work, manifest, folds_digest(fold_map))
+            artifact.split_names = artifact_utils.encode_split_names(splits)
+            artifact.set_string_custom_property("payload_format", "FORMAT_TF_EXAMPLE")
+
+
+def _finish(folder: Path, work: list[tuple[Scan, int]], manifest: Manifest, fold_map: str) -> None:
+    missing = [
+        scan.subject for scan, fold in work if not records.shard_path(folder, fold, scan.subject).is_file()
+    ]
+    if missing:
+        raise WorkError(f"{folder}: no records of {', '.join(missing[:5])}; {len(missing)} subjects are missing")
+    shutil.rmtree(folder / "partial", ignore_errors=True)
+    job.Facts(manifest.name, manifest.phantom, manifest.digest, fold_map, manifest.grid).write(folder)
+
+
+class NiftiExampleGenSpec(ComponentSpec):
+    """Inputs, outputs and parameters of NiftiExampleGen."""
+
+    PARAMETERS = {"code": ExecutionParameter(type=str)}  # noqa: RUF012 - TFX's way
+    INPUTS = {  # noqa: RUF012
+        "manifest": ChannelParameter(type=artifacts.Manifest),
+        "fold_map": ChannelParameter(type=artifacts.FoldMap),
+    }
+    OUTPUTS = {  # noqa: RUF012
+        f"examples_{plane}": ChannelParameter(type=standard_artifacts.Examples) for plane in PLANES
+    }
+
+
+class NiftiExampleGen(base_beam_component.BaseBeamComponent):
+    """Ingests NIfTI into TFRecord slices: three planes always, whatever is trained later."""
+
+    SPEC_CLASS = NiftiExampleGenSpec
+    EXECUTOR_SPEC = executor_spec.BeamExecutorSpec(Executor)
+
+    def __init__(self, manifest: Any, fold_map: Any, code: str):
+        """Args: manifest, fold_map: Channels. code: Digest of the code that does this."""
+        outputs = {
+            f"examples_{plane}": channel_utils.as_channel([standard_artifacts.Examples()]) for plane in PLANES
+        }
+        super().__init__(spec=NiftiExampleGenSpec(manifest=manifest, fold_map=fold_map, code=code, **outputs))

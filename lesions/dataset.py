@@ -1,0 +1,236 @@
+"""Finds the scans and lesion masks of a data set: ATLAS's cohort tree, its BIDS form, or a BIDS derivative."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lesions.errors import InputError
+
+# Folders that hold `sub-*`, in order; the first group with lesion masks is taken (raxnet.md, 1).
+_TREES: tuple[tuple[str, tuple[str, ...]], ...] = (
+    ("cohort", ("Training/*", "Testing/*")),
+    ("cohort", ("*/Training/*", "*/Testing/*")),
+    ("bids", (".",)),
+    ("bids", ("train/derivatives/ATLAS", "test/derivatives/ATLAS")),
+    ("bids", ("*/train/derivatives/ATLAS", "*/test/derivatives/ATLAS")),
+    ("bids", ("train", "test")),
+    ("bids", ("derivatives/*",)),
+    ("bids", (".", "derivatives/*")),  # raw T1w at the root, masks in a derivative
+    ("cohort", ("R[0-9]*",)),
+)
+_NAME = re.compile(
+    r"(?P<subject>sub-[A-Za-z0-9]+)(?:_(?P<session>ses-[A-Za-z0-9]+))?"
+    r"(?P<entities>(?:_[a-z]+-[A-Za-z0-9+]+)*)_(?:T1w|mask)\.nii(?:\.gz)?"
+)
+_LESION = re.compile(r"_label-(?:L|[Ll]esion)(?=_|$)|_desc-[A-Za-z0-9]*[Ll]esion")
+_OURS = "_desc-raxnet"  # masks that this product wrote are no truth
+_PHANTOM = "raxnet phantom"
+
+
+@dataclass(frozen=True)
+class Scan:
+    """One T1-weighted scan of one session; `session` is empty, `mask` None where there is none."""
+
+    subject: str
+    session: str
+    image: Path
+    mask: Path | None
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A data set as it lies on the disk, nothing opened yet.
+
+    Attributes:
+        root: The folder that was given.
+        layout: "cohort" (ATLAS as downloaded) or "bids".
+        name: What pages and models call it.
+        phantom: True where `raxnet phantom` made it.
+        scans: Sorted by subject and session; test subjects have no mask.
+    """
+
+    root: Path
+    layout: str
+    name: str
+    phantom: bool
+    scans: tuple[Scan, ...]
+
+    @property
+    def labeled(self) -> tuple[Scan, ...]:
+        """The scans with a mask: those that can be trained on."""
+        return tuple(scan for scan in self.scans if scan.mask is not None)
+
+
+@dataclass(frozen=True)
+class _Files:
+    layout: str
+    folders: tuple[Path, ...]  # those that hold `sub-*`
+    images: list[Path]
+    masks: list[Path]
+
+
+def discover(root: str | Path) -> Dataset:
+    """Lists the scans of a data set; opens no image.
+
+    Args:
+        root: ATLAS's folder (with Training/ and Testing/), the root of a bidsified tree, or a BIDS derivative.
+
+    Raises:
+        InputError: No such folder, no scan, no lesion mask, two files for one subject and session, or a file
+            whose name belongs to another subject than its folder.
+    """
+    root = Path(root)
+    if not root.is_dir():
+        raise InputError(f"{root}: no such folder; give the folder of the data set")
+    files = _search(root)
+    scans = _pair(root, files)
+    name, phantom = _describe(root, files.folders)
+    return Dataset(root, files.layout, name, phantom, scans)
+
+
+def digest(dataset: Dataset) -> str:
+    """SHA-256, hex, over relative path, size and modification time of every image and mask."""
+    sha = hashlib.sha256()
+    for scan in dataset.scans:
+        for path in (scan.image, scan.mask):
+            if path is None:
+                continue
+            try:
+                stat = path.stat()
+                facts = f"{stat.st_size} {stat.st_mtime_ns}"
+            except OSError:
+                facts = "missing"
+            sha.update(f"{path.relative_to(dataset.root).as_posix()}\0{facts}\n".encode())
+    return sha.hexdigest()
+
+
+def is_testing(dataset: Dataset, scan: Scan) -> bool:
+    """True for ATLAS's Testing subjects, which come without masks by design."""
+    parts = scan.image.relative_to(dataset.root).parts
+    return any(part.lower() in ("testing", "test") for part in parts[:-1])
+
+
+def _search(root: Path) -> _Files:
+    unmasked = None
+    for layout, patterns in _TREES:
+        folders = tuple(sorted({f for p in patterns for f in ([root] if p == "." else root.glob(p)) if f.is_dir()}))
+        found = _list(layout, folders)
+        if found.images and found.masks:
+            return found
+        if found.images and unmasked is None:
+            unmasked = found
+    if unmasked is None:
+        raise InputError(
+            f"{root}: no scan found; expected Training/R*/sub-*/ses-*/anat or sub-*/ses-*/anat "
+            "with files that end in _T1w.nii.gz"
+        )
+    raise InputError(
+        f"{root}: {unmasked.layout} tree with {len(unmasked.images)} scans but no lesion mask; "
+        "expected files like *_label-L_desc-T1lesion_mask.nii.gz beside the scans"
+    )
+
+
+def _list(layout: str, folders: Iterable[Path]) -> _Files:
+    folders = tuple(folders)
+    images, masks = [], []
+    for folder in folders:
+        for pattern in ("sub-*/ses-*/anat", "sub-*/anat"):
+            images += [p for p in folder.glob(f"{pattern}/sub-*_T1w.nii*") if _NAME.fullmatch(p.name)]
+            masks += [p for p in folder.glob(f"{pattern}/sub-*_mask.nii*") if _is_lesion_mask(p.name)]
+    return _Files(layout, folders, images, masks)
+
+
+def _is_lesion_mask(name: str) -> bool:
+    match = _NAME.fullmatch(name)
+    return bool(match and _OURS not in match["entities"] and _LESION.search(match["entities"]))
+
+
+def _key(path: Path) -> tuple[str, str]:
+    """(subject, session) by the name, which must agree with the folders."""
+    match = _NAME.fullmatch(path.name)
+    if match is None:
+        raise ValueError(f"not a BIDS name: {path.name}")
+    subject, session = match["subject"], match["session"] or ""
+    if subject not in path.parts or (session and session not in path.parts):
+        raise InputError(f"{path}: name says {subject} {session}, folder says another; rename or move the file")
+    return subject, session
+
+
+def _group(paths: Iterable[Path]) -> dict[tuple[str, str], list[Path]]:
+    groups: dict[tuple[str, str], list[Path]] = defaultdict(list)
+    for path in sorted(paths):
+        groups[_key(path)].append(path)
+    return groups
+
+
+def _pair(root: Path, files: _Files) -> tuple[Scan, ...]:
+    images, masks = _group(files.images), _group(files.masks)
+    scans = []
+    for key in sorted(images.keys() | masks.keys()):
+        mask = _single(root, key, masks.get(key, []), "lesion mask")
+        candidates = images.get(key, [])
+        if mask and len(candidates) > 1 and files.layout == "bids":
+            candidates = _matching(candidates, mask)
+        image = _single(root, key, candidates, "T1w scan")
+        if image is None and mask is not None:
+            image = mask.with_name(_scan_name(mask))  # not there: `lesions.checks` says so
+        if image is not None:
+            scans.append(Scan(key[0], key[1], image, mask))
+    return tuple(scans)
+
+
+def _single(root: Path, key: tuple[str, str], paths: list[Path], what: str) -> Path | None:
+    if len(paths) > 1:
+        names = " and ".join(str(p.relative_to(root)) for p in paths[:2])
+        raise InputError(f"{' '.join(key).strip()}: {len(paths)} files for one {what} ({names}); keep one")
+    return paths[0] if paths else None
+
+
+def _matching(images: list[Path], mask: Path) -> list[Path]:
+    """Of several scans of a session those in the mask's own space (as BIDS writes it), else all."""
+    same_space = [p for p in images if _space(p.name) == _space(mask.name)]
+    beside = [p for p in same_space if p.parent == mask.parent]
+    return beside or same_space or images
+
+
+def _space(name: str) -> str:
+    match = re.search(r"_space-([A-Za-z0-9+]+)", name)
+    return match[1] if match else ""
+
+
+def _scan_name(mask: Path) -> str:
+    return re.sub(r"(_label-[^_]+|_desc-[^_]+)*_mask(\.nii(\.gz)?)$", r"_T1w\2", mask.name)
+
+
+def _describe(root: Path, folders: tuple[Path, ...]) -> tuple[str, bool]:
+    """Name of the data set, and whether it is a phantom: a single phantom cohort makes it one."""
+    top = _description(root)
+    descriptions = [top] if top else [d for d in map(_description, folders) if d]
+    phantom = any(_is_phantom(d) for d in [*descriptions, *map(_description, folders)])
+    names = {str(d["Name"]) for d in descriptions if d.get("Name")}
+    if len(names) == 1:
+        return names.pop(), phantom
+    near = [*root.resolve().parts[-2:], *(p for f in folders for p in f.relative_to(root).parts[:1])]
+    atlas = any(re.match(r"atlas", part, re.IGNORECASE) for part in near)
+    return ("ATLAS v2.0" if atlas else root.resolve().name), phantom
+
+
+def _description(folder: Path) -> dict[str, Any]:
+    try:
+        content = json.loads((folder / "dataset_description.json").read_text(encoding="utf-8-sig"))
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def _is_phantom(description: dict[str, Any]) -> bool:
+    made_by = description.get("GeneratedBy")
+    makers = made_by if isinstance(made_by, list) else []
+    return any(isinstance(m, dict) and m.get("Name") == _PHANTOM for m in makers)

@@ -1,0 +1,40 @@
+"""Writing small files whole or not at all."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pandas as pd
+
+from lesions.errors import InputError
+
+
+def write_text(path: str | Path, text: str) -> None:
+    """Writes a text file: to a temporary name beside it first, then renamed; its folder is made.
+
+    Raises:
+        InputError: The folder cannot be written.
+    """
+    path = Path(path)
+    partial = path.with_name(f".partial-{os.getpid()}-{path.name}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial.write_text(text, encoding="utf-8", newline="\n")
+        partial.replace(path)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written ({error.strerror}); choose another folder") from None
+    finally:
+        _remove(partial)
+
+
+def write_csv(path: str | Path, frame: pd.DataFrame) -> None:
+    """Writes a frame without its index, lines ended by a line feed, as `write_text` does."""
+    write_text(path, frame.to_csv(index=False, lineterminator="\n"))
+
+
+def _remove(path: Path) -> None:
+    try:
+        path.unlink(missing_ok=True)
+    except OSError:  # its folder is a file, or may not be read
+        return

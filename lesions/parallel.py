@@ -1,0 +1,79 @@
+"""One function over many subjects, in this process or in several; a worker that dies names its subject."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import get_context
+from typing import TypeVar
+
+from lesions.errors import WorkError
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+Progress = Callable[[int, int], None]
+
+
+def map_subjects(
+    function: Callable[[Item], Result],
+    items: Sequence[Item],
+    name: Callable[[Item], str],
+    workers: int = 1,
+    progress: Progress | None = None,
+) -> list[Result]:
+    """Applies `function` to every item; at most `workers` items are in memory at a time.
+
+    Args:
+        function: Picklable where workers > 1.
+        items: One per subject.
+        name: What an item is called in an error.
+        workers: Processes; 1 works in this one.
+        progress: Called with (done, total) after each item.
+
+    Returns:
+        The results in the order of `items`.
+
+    Raises:
+        WorkError: A worker process died (most often for want of memory); names the subject.
+    """
+    report = progress or (lambda done, total: None)
+    if workers <= 1 or len(items) <= 1:
+        results = []
+        for item in items:
+            results.append(function(item))
+            report(len(results), len(items))
+        return results
+    done: dict[int, Result] = {}
+    _run(function, items, list(range(len(items))), workers, done, report)
+    # What is left fell with a pool that broke. Again, alone: the one that breaks now is the one to name.
+    for index in [i for i in range(len(items)) if i not in done]:
+        _run(function, items, [index], 1, done, report)
+        if index not in done:
+            raise WorkError(
+                f"{name(items[index])}: the worker process died, most likely out of memory; "
+                "free some memory or use fewer workers"
+            )
+    return [done[index] for index in range(len(items))]
+
+
+def _run(
+    function: Callable[[Item], Result],
+    items: Sequence[Item],
+    indices: list[int],
+    workers: int,
+    done: dict[int, Result],
+    report: Progress,
+) -> None:
+    """Fills `done`; returns early, without an error, where the pool breaks."""
+    with ProcessPoolExecutor(min(workers, len(indices)), mp_context=get_context("spawn")) as pool:
+        futures: dict[Future[Result], int] = {pool.submit(function, items[i]): i for i in indices}
+        try:
+            for future in as_completed(futures):
+                done[futures[future]] = future.result()
+                report(len(done), len(items))
+        except BrokenProcessPool:
+            return
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise

@@ -1,0 +1,145 @@
+"""A head per subject: the MNI152 template, warped, with its own ventricles, sulci and outer head."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import nilearn.datasets
+import numpy as np
+from scipy import ndimage
+
+from lesions import nifti
+from lesions.grid import ATLAS_ORIGIN, Grid, Volume, resample, template_grid
+from lesions.phantom.fields import smooth_field
+
+# Values of the template's own T1 at which its tissues lie (medians where a tissue map is above 0.9).
+TEMPLATE_CSF, TEMPLATE_GREY, TEMPLATE_WHITE = 62.0, 165.0, 224.0
+_FULL_WIDTH = float(np.sqrt(8.0 * np.log(2.0)))  # full width at half maximum of a Gaussian, in its sigmas
+
+
+@dataclass(frozen=True, eq=False)
+class Template:
+    """Maps on the 1 mm ATLAS grid, smoothed to a wanted voxel size; float32.
+
+    Attributes:
+        t1: Template T1, with cerebrospinal fluid around the brain instead of zeros.
+        grey: Grey-matter probability.
+        white: White-matter probability.
+        ventricles: Ventricle probability.
+        depth: Distance from the brain's outer hull, mm; negative inside.
+        pull: (3, X, Y, Z) unit-scaled directions toward the ventricles, on `grid`.
+        grid: The wanted grid.
+    """
+
+    t1: np.ndarray
+    grey: np.ndarray
+    white: np.ndarray
+    ventricles: np.ndarray
+    depth: np.ndarray
+    pull: np.ndarray
+    grid: Grid
+
+
+@dataclass(frozen=True, eq=False)
+class Anatomy:
+    """A subject's warped maps on its grid; as in `Template`, with atrophy in `t1`."""
+
+    t1: np.ndarray
+    grey: np.ndarray
+    white: np.ndarray
+    ventricles: np.ndarray
+    depth: np.ndarray
+    grid: Grid
+
+    def coordinates(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """MNI coordinates of the voxels, mm: three float32 arrays that broadcast to the grid's shape."""
+        x, y, z = (
+            (self.grid.affine[a][3] + self.grid.spacing[a] * np.arange(n)).astype(np.float32)
+            for a, n in enumerate(self.grid.shape)
+        )
+        return x[:, None, None], y[None, :, None], z[None, None, :]
+
+
+@lru_cache(maxsize=2)
+def load_template(spacing: float) -> Template:
+    """Reads and prepares the MNI152 maps that nilearn ships, once per process and spacing (mm)."""
+    t1, grey, white = (_read(name) for name in ("t1", "gm", "wm"))
+    brain = t1 > 0
+    depth = _depth(brain)
+    fluid = (t1 < 110.0) & (depth < -12.0)
+    labels, _ = ndimage.label(fluid)
+    sizes = np.bincount(labels.ravel())
+    sizes[0] = 0
+    ventricles = (sizes > 300)[labels].astype(np.float32)
+    grid = template_grid(spacing)
+    pull = np.stack(np.gradient(ndimage.gaussian_filter(ventricles, 6.0)))
+    pull /= np.sqrt((pull**2).sum(axis=0)).max()
+    pull = np.stack([resample(Volume(component, template_grid(1.0)), grid).data for component in pull])
+    t1 = np.where(brain, np.maximum(t1, TEMPLATE_CSF), TEMPLATE_CSF).astype(np.float32)
+    sigma = np.sqrt(max(spacing**2 - 1.0, 0.0)) / _FULL_WIDTH
+    maps = (t1, grey / 255.0, white / 255.0, ventricles, depth)
+    return Template(*(ndimage.gaussian_filter(m, sigma) if sigma else m for m in maps), pull, grid)
+
+
+def _read(name: str) -> np.ndarray:
+    folder = Path(nilearn.datasets.__file__).parent / "data"
+    return nifti.read(folder / f"mni_icbm152_{name}_tal_nlin_sym_09a_converted.nii.gz").data
+
+
+def _depth(brain: np.ndarray) -> np.ndarray:
+    """Distance from the brain's closed outer hull, mm, negative inside; computed at 3 mm, it is smooth."""
+    coarse = np.pad(brain[1::3, 1::3, 1::3], 8)
+    hull = ndimage.distance_transform_edt(~coarse) <= 4.5
+    hull = ndimage.binary_fill_holes(ndimage.distance_transform_edt(hull) > 4.5)
+    inside, outside = (ndimage.distance_transform_edt(m) for m in (hull, ~hull))
+    signed = (3.0 * (outside - inside)).astype(np.float32)
+    affine = np.diag((3.0, 3.0, 3.0, 1.0))
+    affine[:3, 3] = np.array(ATLAS_ORIGIN) + 1.0 - 8 * 3.0
+    return resample(Volume(signed, Grid.of(signed.shape, affine)), template_grid(1.0)).data
+
+
+def make_anatomy(template: Template, rng: np.random.Generator, enlarged: tuple[float, float]) -> Anatomy:
+    """Warps the template and widens ventricles and sulci.
+
+    Args:
+        template: Its grid is the result's.
+        rng: Decides the warp and the atrophy.
+        enlarged: How far the left and the right ventricle walls move outward, mm (ex vacuo: more on the side
+            of a large lesion).
+
+    Returns:
+        The subject's maps.
+    """
+    grid = template.grid
+    at = _sampling_points(template, rng, enlarged)
+
+    def warped(data: np.ndarray) -> np.ndarray:
+        return ndimage.map_coordinates(data, at, order=1, mode="nearest", output=np.float32)
+
+    t1 = warped(template.t1)
+    # Atrophy: what is partly fluid becomes more so, by a factor that varies over the brain.
+    gain = np.exp(rng.normal(0.25, 0.2) + 0.3 * smooth_field(rng, grid, 35.0))
+    t1 = np.where(t1 < TEMPLATE_GREY, np.maximum(TEMPLATE_GREY - (TEMPLATE_GREY - t1) * gain, TEMPLATE_CSF), t1)
+    others = (warped(m) for m in (template.grey, template.white, template.ventricles, template.depth))
+    return Anatomy(t1.astype(np.float32), *others, grid)
+
+
+def _sampling_points(template: Template, rng: np.random.Generator, enlarged: tuple[float, float]) -> np.ndarray:
+    """Template voxels (3, X, Y, Z) that the subject's voxels show."""
+    grid = template.grid
+    side = np.tanh((grid.affine[0][3] + grid.spacing[0] * np.arange(grid.shape[0])) / 6.0)
+    left, right = enlarged
+    wall = (left * (1.0 - side) / 2.0 + right * (1.0 + side) / 2.0)[:, None, None].astype(np.float32)
+    center = np.array((98.0, 116.0, 72.0))
+    size = 1.0 + rng.normal(0.0, 0.03, 3)
+    at = np.empty((3, *grid.shape), np.float32)
+    for axis in range(3):
+        line = center[axis] + (np.arange(grid.shape[axis]) * grid.spacing[axis] - center[axis]) * size[axis]
+        shape = [1, 1, 1]
+        shape[axis] = -1
+        at[axis] = line.reshape(shape)
+        at[axis] += 2.5 * smooth_field(rng, grid, 40.0) + 1.2 * smooth_field(rng, grid, 18.0)
+        at[axis] += wall * template.pull[axis]
+    return at

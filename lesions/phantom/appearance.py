@@ -1,0 +1,138 @@
+"""What a scanner would show: tissue contrast, outer head, mimics of lesions, lesions, bias field and noise."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy import ndimage
+
+from lesions.phantom.anatomy import TEMPLATE_CSF, TEMPLATE_GREY, TEMPLATE_WHITE, Anatomy
+from lesions.phantom.fields import smooth_field, soft_step
+from lesions.phantom.lesions import Lesion
+
+
+def render(anatomy: Anatomy, lesions: list[Lesion], rng: np.random.Generator) -> np.ndarray:
+    """Renders a T1-weighted scan.
+
+    Args:
+        anatomy: The subject's maps.
+        lesions: The subject's lesions.
+        rng: Decides contrast, mimics, textures, bias field and noise.
+
+    Returns:
+        int16 intensities, white matter at some hundreds; 0 outside the head.
+    """
+    streams = rng.spawn(7)
+    fluid, grey = streams[0].uniform(0.16, 0.32), streams[0].uniform(0.62, 0.76)
+    image = np.interp(
+        anatomy.t1, (TEMPLATE_CSF, TEMPLATE_GREY, TEMPLATE_WHITE), (fluid, grey, 1.0)
+    ).astype(np.float32)
+    _add_white_matter_disease(image, anatomy, grey, streams[1])
+    _add_perivascular_spaces(image, anatomy, fluid, streams[2])
+    _add_cyst(image, anatomy, fluid, streams[3])
+    for lesion in lesions:
+        _add_lesion(image, lesion, fluid, grey, anatomy, streams[4])
+    head = _add_outer_head(image, anatomy, fluid, streams[5])
+    return _acquire(image, head, anatomy, streams[6])
+
+
+def _add_white_matter_disease(
+    image: np.ndarray, anatomy: Anatomy, grey: float, rng: np.random.Generator
+) -> None:
+    """Leukoaraiosis: white matter fades to grey-matter level around the ventricles and in patches, no lesion."""
+    burden = rng.beta(1.2, 2.0)
+    x, _, _ = anatomy.coordinates()
+    near = ndimage.gaussian_filter(anatomy.ventricles, 6.0 / anatomy.grid.spacing[0])
+    near /= max(float(near.max()), 1e-6)
+    field = smooth_field(rng, anatomy.grid, 9.0)
+    field = 0.6 * field + 0.4 * field[::-1]  # much the same on both sides
+    share = anatomy.white * soft_step(1.8 * near + 0.55 * field - (1.9 - 1.1 * burden), 0.6)
+    share *= anatomy.depth < -6.0
+    image -= share * np.maximum(image - grey * rng.uniform(0.9, 1.0), 0.0)
+
+
+def _add_perivascular_spaces(
+    image: np.ndarray, anatomy: Anatomy, fluid: float, rng: np.random.Generator
+) -> None:
+    """Fluid-filled spots of 5 to 40 mm^3 in basal ganglia and white matter: smaller than a lesion."""
+    x, y, z = anatomy.coordinates()
+    deep = (anatomy.depth < -12.0) & (anatomy.ventricles < 0.1) & (z > -10) & (z < 45) & (anatomy.t1 > 150.0)
+    found = np.flatnonzero(deep)
+    width = np.sqrt(0.9**2 + (anatomy.grid.spacing[0] / 2.355) ** 2)
+    count = int(rng.poisson(14))
+    for where, volume in zip(rng.random(count), rng.uniform(5.0, 40.0, count), strict=True):
+        index = np.unravel_index(found[int(where * found.size)], anatomy.grid.shape)
+        reach = int(np.ceil(3.0 * width / anatomy.grid.spacing[0]))
+        box = tuple(slice(max(i - reach, 0), i + reach + 1) for i in index)
+        squares = sum(
+            (np.square(c[tuple(b if n > 1 else slice(None) for b, n in zip(box, c.shape, strict=True))] - c.flat[i]))
+            for c, i in zip((x, y, z), index, strict=True)
+        )
+        share = np.minimum(volume / ((2 * np.pi) ** 1.5 * width**3), 0.9) * np.exp(-squares / (2 * width**2))
+        image[box] += share * (fluid - image[box])
+
+
+def _add_cyst(image: np.ndarray, anatomy: Anatomy, fluid: float, rng: np.random.Generator) -> None:
+    """In one of eight, an arachnoid cyst: a smooth pool of fluid on the brain's surface."""
+    present, where, radius = rng.random() < 0.125, rng.random(), rng.uniform(5.0, 11.0)
+    if not present:
+        return
+    found = np.flatnonzero((abs(anatomy.depth) < 1.5) & (anatomy.coordinates()[2] > -45))
+    index = np.unravel_index(found[int(where * found.size)], anatomy.grid.shape)
+    squares = sum(np.square(c - c.flat[i]) for c, i in zip(anatomy.coordinates(), index, strict=True))
+    share = soft_step(radius - np.sqrt(squares), anatomy.grid.spacing[0])
+    image += share * np.minimum(fluid - image, 0.0)
+
+
+def _add_lesion(
+    image: np.ndarray, lesion: Lesion, fluid: float, grey: float, anatomy: Anatomy, rng: np.random.Generator
+) -> None:
+    """A cavity near fluid level behind a rim of scarred tissue, with strands of tissue left in it."""
+    box, spacing = lesion.box, anatomy.grid.spacing[0]
+    core = fluid + (grey - fluid) * rng.uniform(0.0, 0.45)
+    scar = grey * rng.uniform(0.72, 0.88)
+    rim = min(rng.uniform(0.8, 4.0), 0.3 * lesion.radius)
+    texture = smooth_field(rng, anatomy.grid, max(3.5, 0.35 * lesion.radius), box)
+    fine = smooth_field(rng, anatomy.grid, 3.0, box)
+    present = soft_step(lesion.inside + 0.25 * spacing, max(spacing, 1.2))
+    cavity = soft_step(lesion.inside - rim + 0.25 * lesion.radius * np.minimum(texture, 0.8) - 0.0, spacing + 1.0)
+    level = scar + cavity * (core - scar) + 0.06 * fine
+    patch = image[box]
+    patch += present * (np.minimum(level, patch) - patch)
+
+
+def _add_outer_head(
+    image: np.ndarray, anatomy: Anatomy, fluid: float, rng: np.random.Generator
+) -> np.ndarray:
+    """Draws fluid, skull, marrow, fat and muscle around the brain; returns the head's share of each voxel."""
+    grid, spacing = anatomy.grid, anatomy.grid.spacing[0]
+    x, y, z = anatomy.coordinates()
+    depth = anatomy.depth
+    low = np.clip((-30.0 - z) / 40.0, 0.0, 1.0)  # toward the skull base, where tissue is thick
+    inner = 2.0 + 0.8 * smooth_field(rng, grid, 30.0)
+    skull = inner + np.maximum(5.5 + 1.5 * smooth_field(rng, grid, 35.0), 2.5)
+    scalp = skull + np.maximum(6.0 + 1.5 * smooth_field(rng, grid, 40.0), 2.5)
+    fat, muscle = rng.uniform(0.9, 1.35), rng.uniform(0.45, 0.6)
+    marrow = rng.uniform(0.2, 0.55) * np.exp(-(((depth - (inner + skull) / 2) / (0.22 * (skull - inner))) ** 2))
+    mixed = soft_step(smooth_field(rng, grid, 10.0) + 2.5 * low - 1.6, 1.0)
+    soft = fat + mixed * (muscle - fat)
+    outer = soft_step(depth - inner, spacing)
+    image += outer * (0.1 + marrow - image)
+    image += soft_step(depth - skull, spacing) * (soft - image)
+    neck = soft_step(1.0 - np.sqrt((x / 66.0) ** 2 + ((y + 22.0) / 74.0) ** 2), 0.05)
+    neck = neck * soft_step(scalp + 30.0 * low - depth, spacing)
+    head = np.maximum(soft_step(scalp - depth, spacing), neck)
+    return np.where(head < 0.1, 0.0, head).astype(np.float32)
+
+
+def _acquire(
+    image: np.ndarray, head: np.ndarray, anatomy: Anatomy, rng: np.random.Generator
+) -> np.ndarray:
+    """Bias field, Rician noise, the scanner's scale; air and what was cut off at defacing are 0."""
+    bias = np.exp(rng.uniform(0.05, 0.14) * smooth_field(rng, anatomy.grid, 75.0))
+    noise = rng.uniform(0.02, 0.05)
+    white, scale = rng.spawn(1)[0], rng.uniform(250.0, 900.0)
+    signal = image * head * bias
+    real = signal + noise * white.standard_normal(signal.shape, dtype=np.float32)
+    imaginary = noise * white.standard_normal(signal.shape, dtype=np.float32)
+    magnitude = np.hypot(real, imaginary) * (head > 0)
+    return np.minimum(np.rint(scale * magnitude), 32767).astype(np.int16)

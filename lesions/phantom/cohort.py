@@ -1,0 +1,222 @@
+"""The phantom as a data set: ATLAS's tree and file names, written in parallel, whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import shutil
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lesions import nifti
+from lesions.errors import InputError, WorkError
+from lesions.grid import SPACE, Volume, template_grid
+from lesions.phantom.anatomy import load_template, make_anatomy
+from lesions.phantom.appearance import render
+from lesions.phantom.lesions import draw_plan, grow_lesions
+
+GENERATOR = 1  # raised whenever a seed's images change
+FINEST, COARSEST = 0.5, 6.0  # mm
+# Sizes and numbers of the cohorts, repeated with higher numbers; gaps as in ATLAS.
+_COHORTS = ((1, 12), (2, 10), (4, 16), (5, 11), (9, 20), (11, 13))
+_ROUND = 12
+_BYTES_PER_VOXEL = 1.2  # compressed image and mask, measured, rounded up
+
+Progress = Callable[[int, int], None]
+
+
+def make_subject(index: int, seed: int = 0, spacing: float = 1.0) -> tuple[Volume, Volume]:
+    """Makes one synthetic subject.
+
+    Args:
+        index: Number of the subject in the data set, from 0.
+        seed: The data set's seed; it and `index` decide the subject, nothing else does.
+        spacing: Edge of the voxels, mm.
+
+    Returns:
+        The T1-weighted scan (int16) and the lesion mask (uint8, 1 = lesion), on the ATLAS grid at `spacing`.
+    """
+    plan_rng, warp_rng, grow_rng, look_rng = np.random.default_rng(np.random.SeedSequence([seed, index])).spawn(4)
+    grid = template_grid(spacing)
+    plan = draw_plan(plan_rng, _share(index, seed), grid.voxel_volume)
+    anatomy = make_anatomy(load_template(spacing), warp_rng, _enlargement(plan, grid.voxel_volume, plan_rng))
+    found, mask = grow_lesions(anatomy, plan, grow_rng)
+    return Volume(render(anatomy, found, look_rng), grid), Volume(mask, grid)
+
+
+def _share(index: int, seed: int) -> float:
+    """Where a subject's lesion volume lies among ATLAS's, 0 to 1.
+
+    Multiples of the golden ratio, modulo 1, fill the interval evenly at any number of subjects: a set of 20
+    follows the quantiles already.
+    """
+    start = np.random.default_rng(seed).random()
+    return float((start + index * (np.sqrt(5.0) - 1.0) / 2.0) % 1.0)
+
+
+def _enlargement(plan: Any, voxel_volume: float, rng: np.random.Generator) -> tuple[float, float]:
+    """Outward shift of the left and right ventricle walls, mm; a large old lesion pulls its side along."""
+    both = rng.uniform(-0.5, 3.5)
+    sides = both + rng.normal(0.0, 0.5, 2)
+    sides[0 if plan.side < 0 else 1] += min(sum(plan.voxels) * voxel_volume / 40000.0, 4.0) * rng.random()
+    return float(sides[0]), float(sides[1])
+
+
+def subject_name(index: int) -> str:
+    """ATLAS-like id of subject `index` (from 0): sub-r001s001; cohorts and subjects have gaps."""
+    turn, rest = divmod(index, sum(size for _, size in _COHORTS))
+    for number, size in _COHORTS:
+        if rest < size:
+            return f"sub-r{number + turn * _ROUND:03d}s{rest + 1 + rest // 6:03d}"
+        rest -= size
+    raise AssertionError("unreachable")
+
+
+def make_cohort(
+    out: Path,
+    subjects: int,
+    seed: int = 0,
+    spacing: float = 1.0,
+    workers: int | None = None,
+    progress: Progress | None = None,
+) -> None:
+    """Writes a synthetic data set in the tree of ATLAS v2.0 (raxnet.md, 1).
+
+    The result depends on `seed` and `spacing` alone; more subjects extend a smaller set. It is written under a
+    temporary name beside `out` and renamed when complete. A finished phantom with the same parameters in `out`
+    is kept as it is.
+
+    Args:
+        out: Folder to make.
+        subjects: Number of subjects, at least 1.
+        seed: Not negative.
+        spacing: Edge of the voxels, 0.5 to 6 mm; 1 gives ATLAS's 197 x 233 x 189.
+        workers: Processes; all cores by default.
+        progress: Called with (done, total).
+
+    Raises:
+        InputError: A parameter is out of range, `out` holds something else or cannot be written, or the disk
+            is too full.
+        WorkError: A process was killed.
+    """
+    out = Path(out)
+    _check(subjects, seed, spacing, workers)
+    description = _description(subjects, seed, spacing)
+    if _is_finished(out, subjects, description):
+        return
+    _check_target(out, subjects, spacing)
+    partial = out.with_name(f".partial-{os.getpid()}-{out.name}")
+    try:
+        _write_all(partial, subjects, seed, spacing, workers, progress)
+        for cohort in sorted((partial / "Training").iterdir()):
+            (cohort / "dataset_description.json").write_text(json.dumps(description, indent=2) + "\n")
+        if out.exists():
+            out.rmdir()
+        partial.rename(out)
+    except OSError as error:
+        raise InputError(f"{out}: cannot be written ({error.strerror}); choose another folder") from None
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _check(subjects: int, seed: int, spacing: float, workers: int | None) -> None:
+    if subjects < 1:
+        raise InputError(f"subjects: expected 1 or more, found {subjects}; give a positive number")
+    if seed < 0:
+        raise InputError(f"seed: expected 0 or more, found {seed}; give another number")
+    if not FINEST <= spacing <= COARSEST:
+        raise InputError(f"spacing: expected {FINEST} to {COARSEST} mm, found {spacing}; 1 is ATLAS's own")
+    if workers is not None and workers < 1:
+        raise InputError(f"workers: expected 1 or more, found {workers}; leave it out to use all cores")
+
+
+def _check_target(out: Path, subjects: int, spacing: float) -> None:
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise InputError(f"{out}: exists and is not this phantom; choose another folder or remove it")
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        free = shutil.disk_usage(out.parent).free
+    except OSError as error:
+        raise InputError(f"{out}: cannot be written ({error.strerror}); choose another folder") from None
+    if not os.access(out.parent, os.W_OK):
+        raise InputError(f"{out}: cannot be written (no permission); choose another folder")
+    needed = subjects * _BYTES_PER_VOXEL * float(np.prod(template_grid(spacing).shape))
+    if needed > free:
+        raise InputError(
+            f"{out}: needs about {needed / 1e9:.1f} GB, found {free / 1e9:.1f} GB free; "
+            "ask for fewer subjects or a larger spacing"
+        )
+
+
+def _description(subjects: int, seed: int, spacing: float) -> dict[str, Any]:
+    parameters = {"subjects": subjects, "seed": seed, "spacing": float(spacing)}
+    return {
+        "Name": f"RAX-Net phantom (seed {seed})",
+        "BIDSVersion": "1.6.0",
+        "DatasetType": "derivative",
+        "GeneratedBy": [
+            {
+                "Name": "raxnet phantom",
+                "Version": str(GENERATOR),
+                "Description": "Synthetic; made from the MNI152 template. Never to be shown as ATLAS data.",
+                "Parameters": parameters,
+            }
+        ],
+    }
+
+
+def _is_finished(out: Path, subjects: int, description: dict[str, Any]) -> bool:
+    files = [file for index in range(subjects) for file in _files(out, index)]
+    found = out / "Training" / _cohort(0) / "dataset_description.json"
+    if not found.is_file() or not all(file.is_file() for file in files):
+        return False
+    try:
+        return bool(json.loads(found.read_text()) == description)
+    except (OSError, ValueError):
+        return False
+
+
+def _cohort(index: int) -> str:
+    return subject_name(index)[4:8].upper()
+
+
+def _files(out: Path, index: int) -> tuple[Path, Path]:
+    """Image and mask of a subject."""
+    name = subject_name(index)
+    stem = f"{name}_ses-1_space-{SPACE}"
+    folder = out / "Training" / _cohort(index) / name / "ses-1" / "anat"
+    return folder / f"{stem}_T1w.nii.gz", folder / f"{stem}_label-L_desc-T1lesion_mask.nii.gz"
+
+
+def _write_subject(out: Path, index: int, seed: int, spacing: float) -> None:
+    image, mask = make_subject(index, seed, spacing)
+    image_file, mask_file = _files(out, index)
+    nifti.write(image_file, image, intent="RAX-Net phantom, synthetic")
+    nifti.write(mask_file, mask, intent="RAX-Net phantom, synthetic")
+
+
+def _write_all(
+    out: Path, subjects: int, seed: int, spacing: float, workers: int | None, progress: Progress | None
+) -> None:
+    workers = min(workers or os.cpu_count() or 1, (subjects + 1) // 2)
+    if workers == 1:
+        for index in range(subjects):
+            _write_subject(out, index, seed, spacing)
+            if progress:
+                progress(index + 1, subjects)
+        return
+    try:
+        with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
+            jobs = [pool.submit(_write_subject, out, index, seed, spacing) for index in range(subjects)]
+            for done, job in enumerate(as_completed(jobs), start=1):
+                job.result()
+                if progress:
+                    progress(done, subjects)
+    except BrokenProcessPool:
+        raise WorkError("phantom: a process was killed, probably for memory; use fewer --workers") from None

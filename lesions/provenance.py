@@ -1,0 +1,97 @@
+"""What a model was trained on, kept inside the model, and the sentence that every mask and page must carry."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from lesions.errors import InputError
+from lesions.grid import Grid
+
+CARD_FILE = "assets.extra/raxnet.json"  # TF Serving ignores assets.extra, and copies of the folder keep it
+CARD_FORMAT = 1
+
+
+@dataclass(frozen=True)
+class ModelCard:
+    """Facts of one trained per-plane model.
+
+    Attributes:
+        plane: axial, sagittal or coronal.
+        fold: The fold it was validated on.
+        network: Its name in the registry.
+        loss: Its name.
+        grid: The grid of the scans that it was trained on.
+        canvas: ((before, after) of rows, of columns): the zero padding inside the model.
+        dataset: Name of the data set.
+        phantom: True where the training scans were synthetic.
+        subjects: Number of training subjects (without validation and hold-out).
+        validation_subjects: Number of subjects that chose the epoch.
+        fold_map: Digest of the fold map, so that models are compared only on equal folds.
+        data: Digest of the data set.
+        epochs: Epochs trained.
+        best_epoch: The epoch whose weights these are, from 1.
+        parameters: Number of weights.
+        software: Package versions.
+    """
+
+    plane: str
+    fold: int
+    network: str
+    loss: str
+    grid: Grid
+    canvas: tuple[tuple[int, int], tuple[int, int]]
+    dataset: str
+    phantom: bool
+    subjects: int
+    validation_subjects: int
+    fold_map: str
+    data: str
+    epochs: int
+    best_epoch: int
+    parameters: int
+    software: dict[str, str] = field(default_factory=dict)
+
+    def statement(self) -> str:
+        """One sentence: trained on what, on how many, real or synthetic."""
+        return statement(self.dataset, self.subjects, self.phantom)
+
+    def write(self, model: Path) -> None:
+        """Writes the card into a SavedModel's folder."""
+        path = model / CARD_FILE
+        path.parent.mkdir(parents=True, exist_ok=True)
+        content = asdict(self) | {"grid": self.grid.as_json(), "format": CARD_FORMAT}
+        path.write_text(json.dumps(content, indent=2) + "\n")
+
+
+def statement(dataset: str, subjects: int, phantom: bool) -> str:
+    """The sentence about the training data that goes with every mask and page."""
+    if phantom:
+        return (
+            f"Trained on {subjects} synthetic subjects ({dataset}): "
+            "a demonstration on phantom data, not fit for real scans."
+        )
+    return f"Trained on {subjects} subjects of {dataset}. For research; not a medical device."
+
+
+def read_card(model: Path) -> ModelCard:
+    """Reads the card of a SavedModel's folder.
+
+    Raises:
+        InputError: There is none, or it is of another format.
+    """
+    path = model / CARD_FILE
+    try:
+        content: dict[str, Any] = json.loads(path.read_text())
+        if content.pop("format") != CARD_FORMAT:
+            raise InputError(f"{path}: written by another version; export the model again")
+        content["grid"] = Grid.of(tuple(content["grid"]["shape"]), content["grid"]["affine"])
+        rows, columns = content["canvas"]
+        content["canvas"] = (tuple(rows), tuple(columns))
+        return ModelCard(**content)
+    except FileNotFoundError:
+        raise InputError(f"{model}: no raxnet model here ({CARD_FILE} is missing); check --models") from None
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{path}: damaged ({error}); export the model again") from None

@@ -1,0 +1,79 @@
+"""What a person may set of the split, the fusion and the gates."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+FORBID = {"extra": "forbid"}  # read by pydantic where the configuration is composed
+
+
+def require(name: str, holds: bool, rule: str, found: object) -> None:
+    """Raises ValueError naming the parameter, its rule and what was found."""
+    if not holds:
+        raise ValueError(f"{name} must be {rule}, found {found!r}")
+
+
+@dataclass(frozen=True)
+class SplitSettings:
+    """Hold-out and folds (raxnet.md, 3).
+
+    Attributes:
+        folds: Number of folds.
+        holdout: Share of the subjects kept for the fused evaluation, never trained on.
+        seed: Of the split.
+    """
+
+    folds: int = 5
+    holdout: float = 0.2
+    seed: int = 0
+
+    __pydantic_config__ = FORBID
+
+    def __post_init__(self) -> None:
+        """Checks each value against its rule."""
+        require("folds", 2 <= self.folds <= 10, "2 to 10", self.folds)
+        require("holdout", 0 < self.holdout < 1, "above 0 and below 1", self.holdout)
+        require("seed", self.seed >= 0, "0 or more", self.seed)
+
+
+@dataclass(frozen=True)
+class FusionSettings:
+    """How the planes become one mask (raxnet.md, 9).
+
+    Attributes:
+        rule: mean or majority.
+        threshold: A voxel is lesion where the fused probability reaches it.
+    """
+
+    rule: str = "mean"
+    threshold: float = 0.5
+
+    __pydantic_config__ = FORBID
+
+    def __post_init__(self) -> None:
+        """Checks each value against its rule."""
+        require("rule", self.rule in ("mean", "majority"), "mean or majority", self.rule)
+        require("threshold", 0 < self.threshold < 1, "above 0 and below 1", self.threshold)
+
+
+@dataclass(frozen=True)
+class GateSettings:
+    """What a model must reach to be pushed, and what data must keep to be trained on.
+
+    Attributes:
+        slice_dice: Least mean Dice over the validation slices with lesion, unsmoothed.
+        fused_dice: Least mean 3-D Dice over the hold-out, fused.
+        fold_drift: Largest Jensen-Shannon divergence between the size categories of a fold and of the others.
+    """
+
+    slice_dice: float = 0.3
+    fused_dice: float = 0.4
+    fold_drift: float = 0.1
+
+    __pydantic_config__ = FORBID
+
+    def __post_init__(self) -> None:
+        """Checks each value against its rule."""
+        for name in ("slice_dice", "fused_dice", "fold_drift"):
+            value = getattr(self, name)
+            require(name, 0 <= value <= 1, "from 0 to 1", value)

@@ -1,0 +1,87 @@
+"""raxnet init: a commented configuration to start from."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+
+from lesions.errors import InputError
+
+HELP = "write a commented configuration to start from"
+EXAMPLE = "raxnet init atlas atlas.yaml --data ATLAS_2 --root runs/atlas"
+
+PROFILES = {
+    "atlas": """\
+# RAX-Net on ATLAS v2.0 as the method trains it. Every setting left out has its default.
+data: {data}
+root: {root}                 # everything the run writes
+planes: [axial, sagittal, coronal]
+train_folds: [1]             # validation folds; [1, 2, 3, 4, 5] is the whole cross-validation
+split: {{folds: 5, holdout: 0.2, seed: {seed}}}
+training:
+  network: raxnet
+  loss: focal_tversky
+  batch_size: 32             # half lesion slices, half normal ones
+  epochs: 500                # at most; an interrupted or extended run goes on where it was
+  patience: 50               # epochs without a better validation loss
+  learning_rate: 0.001       # x decay_rate every decay_steps steps
+  decay_rate: 0.9
+  decay_steps: 100000
+  seed: {seed}
+  precision: float32         # mixed_float16 on a GPU, mixed_bfloat16 on a processor that has it
+fusion: {{rule: mean, threshold: 0.5}}
+gates: {{slice_dice: 0.3, fused_dice: 0.4, fold_drift: 0.1}}  # below them nothing is pushed
+strict: false                # true: stop at the first unusable file
+device: auto                 # auto, cpu or gpu
+""",
+    "demo": """\
+# A short training on phantom data: a demonstration, not a result.
+data: {data}
+root: {root}
+planes: [axial, sagittal, coronal]
+train_folds: [1]
+split: {{folds: 3, holdout: 0.2, seed: {seed}}}
+training:
+  batch_size: 16
+  epochs: 8
+  patience: 8
+  batch_norm_momentum: 0.9   # a few hundred steps; 0.99 would be evaluated on stale statistics
+  decay_rate: 0.1            # the rate falls to a tenth within the run
+  decay_steps: 400
+  seed: {seed}
+gates: {{slice_dice: 0.2, fused_dice: 0.4, fold_drift: 0.1}}
+device: auto
+""",
+}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments of `raxnet init`."""
+    parser.add_argument("profile", choices=sorted(PROFILES), help="what to start from")
+    parser.add_argument("config", type=Path, help="YAML file to write")
+    parser.add_argument("--data", type=Path, required=True, help="folder of the data set")
+    parser.add_argument("--root", type=Path, required=True, help="folder for everything that the run writes")
+
+
+def text(profile: str, data: Path, root: Path, seed: int = 0) -> str:
+    """The YAML text of a profile."""
+    import yaml
+
+    quoted = {name: yaml.safe_dump(str(path.resolve())).split("\n")[0] for name, path in (("data", data), ("root", root))}
+    return PROFILES[profile].format(**quoted, seed=seed)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Writes the configuration; never over an existing file."""
+    if args.config.exists():
+        raise InputError(f"{args.config}: exists; name another file or delete it")
+    try:
+        args.config.parent.mkdir(parents=True, exist_ok=True)
+        partial = args.config.with_name(f".partial-{os.getpid()}-{args.config.name}")
+        partial.write_text(text(args.profile, args.data, args.root))
+        partial.replace(args.config)
+    except OSError as error:
+        raise InputError(f"{args.config}: cannot be written ({error.strerror}); name another file") from None
+    print(f"wrote {args.config}; next: raxnet run {args.config}")
+    return 0

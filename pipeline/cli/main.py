@@ -1,0 +1,66 @@
+"""The command `raxnet`: one module per sub-command, imported only when it is asked for."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+import traceback
+from collections.abc import Sequence
+
+from lesions.errors import InputError, WorkError
+
+COMMANDS = ("demo", "init", "run", "segment", "check", "stats", "folds", "batches", "phantom")
+
+
+def parser() -> argparse.ArgumentParser:
+    """All commands with their help and an example each."""
+    whole = argparse.ArgumentParser(prog="raxnet", description="Stroke-lesion segmentation in T1-weighted MRI.")
+    commands = whole.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name in COMMANDS:
+        module = importlib.import_module(f"pipeline.cli.{name}")
+        one = commands.add_parser(
+            name,
+            help=module.HELP,
+            description=module.HELP,
+            epilog=f"example: {module.EXAMPLE}",
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        module.add_arguments(one)
+        one.set_defaults(run=module.run)
+    return whole
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs a command.
+
+    Returns:
+        0; 1 where the work failed; 2 where usage or input is bad.
+    """
+    from pipeline import console
+
+    arguments = parser().parse_args(argv)
+    console.to_terminal()
+    try:
+        return int(arguments.run(arguments))
+    except InputError as error:
+        return _failed(arguments.command, error, 2)
+    except WorkError as error:
+        return _failed(arguments.command, error, 1)
+    except KeyboardInterrupt:
+        print(f"raxnet {arguments.command}: interrupted; the same command goes on from here", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        return 1
+    except Exception as error:  # a defect of ours: the traceback is for whoever mends it
+        traceback.print_exc()
+        return _failed(arguments.command, error, 1)
+
+
+def _failed(command: str, error: Exception, status: int) -> int:
+    print(f"raxnet {command}: {' '.join(str(error).split())}", file=sys.stderr)
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())

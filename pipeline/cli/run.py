@@ -1,0 +1,30 @@
+"""raxnet run: the pipeline, on this machine."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+HELP = "run the pipeline of a configuration: train, evaluate, push; what is done already is not done again"
+EXAMPLE = "raxnet run atlas.yaml"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments of `raxnet run`."""
+    parser.add_argument("config", type=Path, help="YAML file; `raxnet init` writes one")
+    parser.add_argument("--json", action="store_true", help="print what was done as JSON")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Runs the pipeline."""
+    from pipeline import config, local_runner
+
+    done = local_runner.run(config.load(args.config))
+    if args.json:
+        said = {"steps": done.nodes, "seconds": done.seconds, "report": str(done.report), "log": str(done.log)}
+        print(json.dumps(said, indent=2))
+    else:
+        print(f"report: {done.report}", file=sys.stderr)
+    return 0

@@ -1,0 +1,108 @@
+"""`raxnet segment`: one scan, or a folder of scans, to fused lesion masks."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lesions.errors import InputError
+
+if TYPE_CHECKING:
+    from serving.bids_app import Outcome
+    from serving.predictor import SavedModelPredictor
+
+HELP = "segment T1 scans: lesion masks as a BIDS derivative"
+EXAMPLE = "raxnet segment scan.nii.gz masks --models serving_models"
+LEVELS = ("participant", "group")
+MODELS = Path("serving_models")
+USAGE = "raxnet segment INPUT [INPUT ...] OUT [participant|group] [--models DIR] [options]"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the command's arguments."""
+    parser.usage = USAGE
+    parser.add_argument(
+        "paths",
+        nargs="+",
+        metavar="INPUT ... OUT [participant|group]",
+        help="NIfTI files or BIDS folders, then the output folder, then the level: participant (default) "
+        "segments, group writes one table of the masks in OUT",
+    )
+    parser.add_argument("--models", type=Path, help=f"folder of trained models (default: ./{MODELS})")
+    parser.add_argument("--rule", default="mean", choices=("mean", "majority"), help="fusion of the planes")
+    parser.add_argument(
+        "--threshold", type=float, default=0.5, help="lesion at this probability (default: 0.5)"
+    )
+    parser.add_argument(
+        *("--participant-label", "--participant_label"),
+        nargs="+",
+        default=[],
+        metavar="LABEL",
+        help="only these subjects, with or without sub-",
+    )
+    parser.add_argument("--json", action="store_true", help="print the masks' sidecars, as a JSON list")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Segments, or gathers the table; exit status 0, or 1 where a scan failed among others."""
+    inputs, out, level = split_paths(args.paths)
+    from serving import bids, bids_app, device, sidecar
+
+    if level == "group":
+        print(f"table: {bids_app.group(out)}")
+        return 0
+    scans = bids.find_scans(inputs, args.participant_label)
+    predictor = _open(args.models)
+    say = sys.stderr if args.json else sys.stdout
+    print(f"device: {device.describe()}", file=say)
+    print(f"models: {', '.join(predictor.planes)}. {sidecar.statement(predictor)}", file=say, flush=True)
+    from pipeline.cli.progress import bar
+
+    with bar("segmenting") as progress:
+        outcomes = []
+        for outcome in bids_app.participant(scans, out, predictor, args.rule, args.threshold, progress):
+            _tell(outcome, args.json, alone=len(scans) == 1)
+            outcomes.append(outcome)
+    if args.json:
+        print(json.dumps([{"Mask": str(o.mask), **o.sidecar} for o in outcomes if not o.error], indent=2))
+    return 1 if any(outcome.error for outcome in outcomes) else 0
+
+
+def split_paths(paths: list[str]) -> tuple[list[str], Path, str]:
+    """(inputs, output folder, level) of the positional arguments. Raises InputError where one is missing."""
+    level = paths[-1] if paths[-1] in LEVELS else LEVELS[0]
+    rest = paths[:-1] if paths[-1] in LEVELS else paths
+    if len(rest) < 2:
+        raise InputError(f"an input and an output folder are needed: {USAGE}")
+    return rest[:-1], Path(rest[-1]), level
+
+
+def _open(models: Path | None) -> SavedModelPredictor:
+    from serving.predictor import open_models
+
+    if models is None and not MODELS.is_dir():
+        raise InputError(
+            f"no models: ./{MODELS} is not here; give the serving_models of a run with --models DIR"
+        )
+    return open_models(models or MODELS)
+
+
+def _tell(outcome: Outcome, quiet: bool, alone: bool) -> None:
+    from tqdm import tqdm  # its write() keeps the bar below the lines
+
+    if outcome.error and alone and outcome.bad_input:
+        raise InputError(outcome.error)
+    if outcome.error:
+        tqdm.write(f"raxnet segment: {outcome.error}", file=sys.stderr)
+        return
+    for warning in outcome.sidecar["Warnings"]:
+        tqdm.write(f"raxnet segment: warning: {outcome.scan.path}: {warning}", file=sys.stderr)
+    if not quiet:
+        ml, took = (
+            outcome.sidecar["LesionVolumeMl"],
+            "done before" if outcome.reused else f"{outcome.seconds:.1f} s",
+        )
+        tqdm.write(f"{outcome.scan.label}  {ml:.2f} ml  {took}  {outcome.mask}", file=sys.stdout)

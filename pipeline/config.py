@@ -1,0 +1,112 @@
+"""The configuration of a run: typed YAML, composed of the settings that the layers below define."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import field
+from pathlib import Path
+from typing import Any
+
+import pydantic
+import yaml
+from pydantic.dataclasses import dataclass
+
+from lesions.errors import InputError
+from lesions.settings import FORBID, FusionSettings, GateSettings, SplitSettings, require
+from lesions.slices import PLANES
+from trainer.settings import TrainingSettings
+
+DEVICES = ("auto", "cpu", "gpu")
+BEAM_LOCAL = ("--runner=FnApiRunner", "--sdk_container_image=unused")  # see tfx_stack.md, 5
+
+
+@dataclass(frozen=True, config=FORBID)  # type: ignore[call-overload]
+class Config:
+    """What `raxnet run` does.
+
+    Attributes:
+        data: Folder of the data set; relative to the configuration's folder.
+        root: Folder of everything that the run writes; relative likewise.
+        planes: Those trained; records are made of all three.
+        train_folds: Validation folds for which a model is trained, each.
+        split: Hold-out and folds.
+        training: Network, loss, optimizer.
+        fusion: How planes become one mask.
+        gates: What models and data must reach.
+        strict: True stops at the first unusable file; False puts it aside and says so.
+        device: auto, cpu or gpu.
+        workers: Processes for reading scans; 0: one per processor.
+        beam: Arguments of Beam's pipelines; empty: the local runner.
+    """
+
+    data: Path
+    root: Path
+    planes: tuple[str, ...] = PLANES
+    train_folds: tuple[int, ...] = (1,)
+    split: SplitSettings = field(default_factory=SplitSettings)
+    training: TrainingSettings = field(default_factory=TrainingSettings)
+    fusion: FusionSettings = field(default_factory=FusionSettings)
+    gates: GateSettings = field(default_factory=GateSettings)
+    strict: bool = False
+    device: str = "auto"
+    workers: int = 0
+    beam: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Checks what no single layer can check."""
+        require("planes", len(self.planes) > 0 and set(self.planes) <= set(PLANES), f"among {PLANES}", self.planes)
+        require("planes", len(set(self.planes)) == len(self.planes), "named once each", self.planes)
+        allowed = range(1, self.split.folds + 1)
+        inside = len(self.train_folds) > 0 and all(fold in allowed for fold in self.train_folds)
+        require("train_folds", inside, f"among 1 to split.folds = {self.split.folds}", self.train_folds)
+        require("train_folds", len(set(self.train_folds)) == len(self.train_folds), "named once each", self.train_folds)
+        require("device", self.device in DEVICES, f"one of {', '.join(DEVICES)}", self.device)
+        require("workers", self.workers >= 0, "0 or more", self.workers)
+
+    @property
+    def processes(self) -> int:
+        """Worker processes for reading scans."""
+        return self.workers or os.cpu_count() or 1
+
+    @property
+    def serving_models(self) -> Path:
+        """Where the pushed models are."""
+        return self.root / "serving_models"
+
+
+def load(path: Path) -> Config:
+    """Reads and checks a configuration.
+
+    Raises:
+        InputError: Not there, not YAML, an unknown or wrong setting: says which, and what is allowed.
+    """
+    try:
+        content: Any = yaml.safe_load(path.read_text())
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}); `raxnet init` writes one to start from") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: not YAML ({' '.join(str(error).split())})") from None
+    if not isinstance(content, dict):
+        raise InputError(f"{path}: expected settings as `name: value`; `raxnet init` writes one to start from")
+    try:
+        config = pydantic.TypeAdapter(Config).validate_python(content)
+    except pydantic.ValidationError as error:
+        raise InputError(f"{path}: " + "; ".join(_said(one) for one in error.errors())) from None
+    here = path.resolve().parent
+    return pydantic.TypeAdapter(Config).validate_python(
+        {**vars(config), "data": here / config.data, "root": here / config.root}
+    )
+
+
+def _said(error: Any) -> str:
+    where = ".".join(str(part) for part in error["loc"])
+    text = error["msg"].removeprefix("Value error, ")
+    if error["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
+        text = "no such setting; check its spelling"
+    return f"{where}: {text}" if where else text
+
+
+def dump(config: Config) -> str:
+    """The configuration as YAML."""
+    content = pydantic.TypeAdapter(Config).dump_python(config, mode="json")
+    return yaml.safe_dump(content, sort_keys=False)

@@ -1,0 +1,103 @@
+"""What a report is made of: plain data; whatever is missing is said to be missing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from lesions.grid import Grid
+
+
+@dataclass(frozen=True, eq=False)
+class Training:
+    """One training of one network.
+
+    Attributes:
+        plane: axial, sagittal or coronal.
+        fold: The fold that it was validated on, from 1.
+        history: A row per epoch: epoch (from 1), loss, val_loss, val_dice; further columns are ignored.
+        best_epoch: The epoch whose weights were kept, from 1; None where unknown.
+    """
+
+    plane: str
+    fold: int
+    history: pd.DataFrame
+    best_epoch: int | None = None
+
+
+@dataclass(frozen=True)
+class Picture:
+    """Where the volumes of one hold-out subject lie, all on one grid.
+
+    Attributes:
+        subject: Its id.
+        image: The scan.
+        truth: The mask drawn by a person (or made with the phantom); None where there is none.
+        prediction: The fused mask.
+        dice: 3-D Dice of the two, for the title; None where unknown.
+    """
+
+    subject: str
+    image: Path
+    truth: Path | None
+    prediction: Path
+    dice: float | None = None
+
+
+def _frame() -> pd.DataFrame:
+    return pd.DataFrame()
+
+
+@dataclass(frozen=True, eq=False)
+class RunReport:
+    """All that the report of one run shows. Empty frames, None and empty lists are allowed everywhere.
+
+    Attributes:
+        title: Heading of the page.
+        statement: What the models were trained on (`lesions.provenance.statement`).
+        phantom: True where the scans are synthetic.
+        dataset: Facts of the data set, name -> value.
+        findings: subject, file, problem, expected, found, remedy, severity ("error": left out; "note").
+        grid: Grid of the scans, for sizes in milliliters and square millimeters; None: 1 mm is not assumed,
+            sizes stay in voxels.
+        tables_3d: subject, lesions, voxels, largest: a row per subject.
+        tables_plane: plane -> subject, slice, lesions, voxels, largest: a row per slice with a lesion.
+        folds: subject, fold (0 = hold-out).
+        quality: table ("3d" or a plane), fold, subjects, n, tv, ks, mwu_p.
+        anomalies: What the validation of the records found. With a column `problem`, rows where that is empty
+            are comparisons without an anomaly; the columns are shown as they are.
+        trainings: Learning curves.
+        slice_metrics: plane, fold, protocol, n, dice, recall, precision, ... of the validation folds.
+        holdout: subject, prediction (a plane or "fused"), lesion_voxels, dice, recall, precision,
+            volume_difference (voxels): 3-D, a row per subject and prediction.
+        gates: gate, threshold, value, passed (a value must reach its threshold).
+        models: plane, fold, version, pushed, ...
+        release: Facts of the release, None where nothing was released.
+        pictures: One per hold-out subject.
+        run: Facts of the run, name -> value; a value that is itself a dict becomes a table of its own.
+        config: The configuration, YAML text.
+    """
+
+    title: str
+    statement: str
+    phantom: bool
+    dataset: dict[str, Any] = field(default_factory=dict)
+    findings: pd.DataFrame = field(default_factory=_frame)
+    grid: Grid | None = None
+    tables_3d: pd.DataFrame = field(default_factory=_frame)
+    tables_plane: dict[str, pd.DataFrame] = field(default_factory=dict)
+    folds: pd.DataFrame = field(default_factory=_frame)
+    quality: pd.DataFrame = field(default_factory=_frame)
+    anomalies: pd.DataFrame = field(default_factory=_frame)
+    trainings: list[Training] = field(default_factory=list)
+    slice_metrics: pd.DataFrame = field(default_factory=_frame)
+    holdout: pd.DataFrame = field(default_factory=_frame)
+    gates: pd.DataFrame = field(default_factory=_frame)
+    models: pd.DataFrame = field(default_factory=_frame)
+    release: dict[str, Any] | None = None
+    pictures: list[Picture] = field(default_factory=list)
+    run: dict[str, Any] = field(default_factory=dict)
+    config: str = ""

@@ -1,0 +1,236 @@
+"""The picture of one subject: the scan with the outlines of truth and prediction, in three planes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Rectangle
+from matplotlib.patheffects import withStroke
+
+from lesions.grid import Volume
+from lesions.slices import AXIS, PLANES
+from reports import style
+
+CLOSE_UP = 60.0  # mm, the least width of a close-up
+Frame = tuple[float, float, float, float]  # left, right, bottom, top, mm
+_LETTERS = {"axial": ("L", "R"), "coronal": ("L", "R"), "sagittal": ("P", "A")}  # left and right of a picture
+
+
+@dataclass(frozen=True, eq=False)
+class Cut:
+    """One slice of a subject, (width, height) arrays in RAS order, first axis to the right of the picture.
+
+    Attributes:
+        plane: axial, sagittal or coronal.
+        index: Slice number along the plane's axis.
+        position: Of the slice's center along that axis, mm.
+        image, truth, prediction: The slice of each volume.
+        spacing: (width, height) of a voxel, mm.
+    """
+
+    plane: str
+    index: int
+    position: float
+    image: np.ndarray
+    truth: np.ndarray
+    prediction: np.ndarray
+    spacing: tuple[float, float]
+
+
+def largest_slice(truth: np.ndarray, prediction: np.ndarray, plane: str) -> int:
+    """The slice to show: where the truth is largest; without truth, the prediction; without both, the middle.
+
+    Args:
+        truth: (X, Y, Z) mask.
+        prediction: (X, Y, Z) mask.
+        plane: Which way to cut.
+
+    Returns:
+        Slice index; the lowest one where several are equally large.
+    """
+    others = tuple(axis for axis in range(3) if axis != AXIS[plane])
+    for mask in (truth, prediction):
+        sizes = (mask > 0).sum(axis=others)
+        if sizes.any():
+            return int(sizes.argmax())
+    return truth.shape[AXIS[plane]] // 2
+
+
+def cuts(image: Volume, truth: np.ndarray, prediction: np.ndarray) -> list[Cut]:
+    """The axial, sagittal and coronal cut through the lesion's largest slice of each plane.
+
+    Args:
+        image: The scan, in RAS order (`lesions.nifti.canonical`).
+        truth: (X, Y, Z) mask on the scan's grid.
+        prediction: (X, Y, Z) mask on the scan's grid.
+    """
+    return [_cut(image, truth, prediction, plane) for plane in PLANES]
+
+
+def _cut(image: Volume, truth: np.ndarray, prediction: np.ndarray, plane: str) -> Cut:
+    axis = AXIS[plane]
+    index = largest_slice(truth, prediction, plane)
+    center = [(n - 1) / 2 for n in image.grid.shape]
+    center[axis] = index
+    position = float((image.grid.matrix @ [*center, 1.0])[axis])
+    spacing = [s for a, s in enumerate(image.grid.spacing) if a != axis]
+    scan, true, found = (np.take(volume, index, axis) for volume in (image.data, truth > 0, prediction > 0))
+    return Cut(plane, index, position, scan, true, found, (spacing[0], spacing[1]))
+
+
+def outline(mask: np.ndarray) -> np.ndarray:
+    """The border of a 2-D mask along the voxels' edges, exact for single voxels too.
+
+    Args:
+        mask: (width, height) boolean array; voxel (i, j) covers i to i + 1 and j to j + 1.
+
+    Returns:
+        (n, 2, 2) line segments, each a pair of (x, y) points in voxel edges.
+    """
+    padded = np.pad(mask.astype(bool), 1)
+    # An edge lies wherever two neighbors differ; index k of the difference is the edge before voxel k.
+    x, y = np.nonzero(padded[1:, 1:-1] != padded[:-1, 1:-1])
+    upright = np.stack([np.stack([x, y], 1), np.stack([x, y + 1], 1)], 1)
+    x, y = np.nonzero(padded[1:-1, 1:] != padded[1:-1, :-1])
+    level = np.stack([np.stack([x, y], 1), np.stack([x + 1, y], 1)], 1)
+    return np.concatenate([upright, level]).astype(float)
+
+
+def window(image: np.ndarray) -> tuple[float, float]:
+    """The intensities shown as black and white: the 1st and 99.5th percentile of what is not background."""
+    inside = image[np.isfinite(image) & (image != 0)]
+    if not inside.size:
+        return 0.0, 1.0
+    low, high = np.percentile(inside, [1.0, 99.5])
+    return float(low), float(high) if high > low else float(low) + 1.0
+
+
+def close_up(cut: Cut) -> Frame:
+    """The frame (left, right, bottom, top), mm, around truth and prediction: a square of 60 mm or more.
+
+    It is moved, not cut off, where it would reach over the slice's border, as far as the slice goes.
+    """
+    size = np.array(cut.truth.shape) * cut.spacing
+    either = np.argwhere(cut.truth | cut.prediction)
+    corners = (
+        np.stack([either.min(0), either.max(0) + 1]) if len(either) else np.array([[0, 0], cut.truth.shape])
+    )
+    low, high = corners * cut.spacing
+    side = min(max(CLOSE_UP, 1.25 * float((high - low).max())), float(size.min()))
+    start = np.clip((low + high) / 2 - side / 2, 0, size - side)
+    return float(start[0]), float(start[0] + side), float(start[1]), float(start[1] + side)
+
+
+@style.settings()
+def draw_subject(image: Volume, truth: np.ndarray, prediction: np.ndarray) -> Figure:
+    """Three columns (axial, sagittal, coronal), three rows: whole slice, close-up, close-up with outlines.
+
+    Args:
+        image: The scan, in RAS order.
+        truth: (X, Y, Z) mask on its grid.
+        prediction: (X, Y, Z) mask on its grid.
+    """
+    figure = style.new_figure(6.6, 7.2, pad=0.02, space=0.01)
+    axes = figure.subplots(3, 3)
+    limits = window(image.data)
+    for column, cut in enumerate(cuts(image, truth, prediction)):
+        frame = close_up(cut)
+        _show(axes[0, column], cut, limits, _head(cut))
+        _outlines(axes[0, column], cut, 0.55)
+        axes[0, column].add_patch(_box(frame))
+        axes[0, column].set_title(f"{cut.plane}, {'xyz'[AXIS[cut.plane]]} = {cut.position:.0f} mm")
+        _letters(axes[0, column], cut.plane)
+        _show(axes[1, column], cut, limits, frame)
+        _scale_bar(axes[1, column], frame)
+        _show(axes[2, column], cut, limits, frame)
+        _outlines(axes[2, column], cut, 1.0)
+    _legend(figure)
+    for row, label in enumerate(("whole slice", "close-up", "close-up, outlines")):
+        axes[row, 0].set_ylabel(label)
+    return figure
+
+
+def _show(axes: Axes, cut: Cut, limits: tuple[float, float], frame: Frame) -> None:
+    width, height = np.array(cut.image.shape) * cut.spacing
+    axes.imshow(
+        cut.image.T,
+        cmap="gray",
+        vmin=limits[0],
+        vmax=limits[1],
+        origin="lower",
+        extent=(0, width, 0, height),
+        interpolation="nearest",
+    )
+    axes.set_xlim(frame[:2])
+    axes.set_ylim(frame[2:])
+    axes.set_facecolor("black")
+    style.plain(axes)
+
+
+def _head(cut: Cut) -> Frame:
+    """A square around the head with a margin of 4 mm, the same shape for all three planes."""
+    inside = np.argwhere(cut.image > 0.1 * window(cut.image)[1])
+    corners = (
+        np.stack([inside.min(0), inside.max(0) + 1]) if len(inside) else np.array([[0, 0], cut.image.shape])
+    )
+    low, high = corners * cut.spacing
+    x, y = (low + high) / 2
+    half = float((high - low).max()) / 2 + 4
+    return x - half, x + half, y - half, y + half
+
+
+def _outlines(axes: Axes, cut: Cut, scale: float) -> None:
+    """Truth wide, prediction narrow and on top: both are seen where they coincide."""
+    for mask, color, width in (
+        (cut.truth, style.TRUTH, 2.8 * scale),
+        (cut.prediction, style.PREDICTION, 1.2 * scale),
+    ):
+        lines = outline(mask) * np.array(cut.spacing)
+        axes.add_collection(LineCollection(list(lines), colors=color, linewidths=width, capstyle="round"))
+
+
+def _legend(figure: Figure) -> None:
+    lines = [
+        Line2D([], [], color=style.TRUTH, linewidth=3.4, label="truth"),
+        Line2D([], [], color=style.PREDICTION, linewidth=1.6, label="prediction (fused)"),
+    ]
+    figure.legend(handles=lines, loc="outside lower center", ncols=2)
+
+
+def _box(frame: Frame) -> Rectangle:
+    left, right, bottom, top = frame
+    return Rectangle((left, bottom), right - left, top - bottom, fill=False, edgecolor="white", linewidth=0.7)
+
+
+def _letters(axes: Axes, plane: str) -> None:
+    for letter, x in zip(_LETTERS[plane], (0.04, 0.96), strict=True):
+        _write(axes, x, 0.5, letter)
+
+
+def _write(axes: Axes, x: float, y: float, text: str) -> None:
+    """White text with a dark rim, readable on any gray; x and y as shares of the panel."""
+    rim = [withStroke(linewidth=2.0, foreground="black")]
+    axes.text(
+        x,
+        y,
+        text,
+        color="white",
+        ha="center",
+        va="center",
+        transform=axes.transAxes,
+        fontsize=8,
+        path_effects=rim,
+    )
+
+
+def _scale_bar(axes: Axes, frame: Frame) -> None:
+    length = 20.0 / (frame[1] - frame[0])
+    rim = [withStroke(linewidth=4.0, foreground="black")]
+    ends = ([0.05, 0.05 + length], [0.06, 0.06])
+    axes.plot(*ends, color="white", linewidth=2.0, transform=axes.transAxes, path_effects=rim)
+    _write(axes, 0.05 + length / 2, 0.11, "20 mm")

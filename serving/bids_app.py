@@ -1,0 +1,249 @@
+"""The BIDS App: scans in, a BIDS derivative out, and one table of its masks (practice.md, 5)."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from lesions import nifti
+from lesions.errors import InputError, WorkError
+from lesions.files import write_text
+from lesions.progress import Progress
+from serving import sidecar
+from serving.bids import BIDS_VERSION, DESC, LABEL, InputScan
+from serving.predictor import Predictor
+from serving.segmenter import check_options, segment
+
+DESCRIPTION = "dataset_description.json"
+GROUP = "group_lesions"
+CODE = "raxnet segment"
+
+# Column of the group's table: key of the sidecar, meaning.
+_COLUMNS = {
+    "lesion_volume": ("LesionVolumeMl", "Volume of all lesions, on the scan's own grid", "ml"),
+    "lesion_voxels": ("LesionVoxels", "Voxels of all lesions", None),
+    "lesions": ("LesionCount", "Connected lesions (26 neighbors)", None),
+    "plane_disagreement": ("PlaneDisagreement", "One minus the mean Dice of the planes' own masks", None),
+    "fusion_rule": ("FusionRule", "How the planes became one mask", None),
+    "threshold": ("Threshold", "A voxel is lesion where the fused probability reaches it", None),
+    "training": ("TrainingStatement", "What the models were trained on", None),
+}
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one scan.
+
+    Attributes:
+        scan: The scan.
+        mask: Where its mask lies, or would.
+        sidecar: The mask's sidecar; empty where it failed.
+        seconds: Time taken.
+        reused: True where a finished mask of the same scan, models and options was there already.
+        error: One line where it failed, else None.
+        bad_input: True where the scan itself is to blame.
+    """
+
+    scan: InputScan
+    mask: Path
+    sidecar: dict[str, Any] = field(default_factory=dict)
+    seconds: float = 0.0
+    reused: bool = False
+    error: str | None = None
+    bad_input: bool = False
+
+
+def participant(
+    scans: Sequence[InputScan],
+    out: Path,
+    predictor: Predictor,
+    rule: str = "mean",
+    threshold: float = 0.5,
+    progress: Progress | None = None,
+) -> Iterator[Outcome]:
+    """Segments scan after scan; a scan that fails is told and the others go on.
+
+    Args:
+        scans: From `serving.bids.find_scans`.
+        out: The derivative's folder; finished scans in it are skipped.
+        predictor: The models.
+        rule: "mean" or "majority".
+        threshold: See `serving.segmenter.segment`.
+        progress: Called with (percent of a scan done over all scans, 100 x scans).
+
+    Yields:
+        One outcome for each scan, in order.
+
+    Raises:
+        InputError: An option is out of range, or `out` cannot be written or holds another data set.
+    """
+    check_options(rule, threshold)
+    _check_out(out)
+    for number, scan in enumerate(scans):
+        yield _safely(scan, out, predictor, rule, threshold, _part(progress, number, len(scans)))
+        if progress:
+            progress(100 * (number + 1), 100 * len(scans))
+
+
+def group(out: Path) -> Path:
+    """Writes one table of all masks in a derivative, and its dictionary.
+
+    Returns:
+        The table, <out>/group_lesions.tsv.
+
+    Raises:
+        InputError: There is no mask in `out`, a sidecar is damaged, or the table cannot be written.
+    """
+    pattern = f"*_{LABEL}_{DESC}_mask.json"
+    found = sorted([*out.glob(f"sub-*/anat/{pattern}"), *out.glob(f"sub-*/ses-*/anat/{pattern}")])
+    if not found:
+        raise InputError(f"{out}: no mask in it; run `raxnet segment INPUT {out} participant` first")
+    text = io.StringIO()
+    table = csv.writer(text, delimiter="\t", lineterminator="\n")
+    table.writerow(["participant_id", "session_id", "mask", *_COLUMNS, "mni_check"])
+    for path in found:
+        table.writerow(_row(out, path))
+    write_text(out / f"{GROUP}.tsv", text.getvalue())
+    write_text(out / f"{GROUP}.json", _json(_dictionary()))
+    return out / f"{GROUP}.tsv"
+
+
+def _part(progress: Progress | None, number: int, scans: int) -> Progress | None:
+    if progress is None:
+        return None
+    return lambda done, total: progress(100 * number + 99 * done // total, 100 * scans)
+
+
+def _safely(
+    scan: InputScan, out: Path, predictor: Predictor, rule: str, threshold: float, progress: Progress | None
+) -> Outcome:
+    start = time.monotonic()
+    mask = scan.output(out, "mask.nii.gz")
+    try:
+        facts, reused = _one(scan, out, predictor, rule, threshold, progress)
+    except (InputError, WorkError) as error:
+        text = str(error) if str(error).startswith(str(scan.path)) else f"{scan.path}: {error}"
+        return Outcome(scan, mask, error=text, bad_input=isinstance(error, InputError))
+    except MemoryError:
+        return Outcome(scan, mask, error=f"{scan.path}: not enough memory; free some, or give a smaller scan")
+    return Outcome(scan, mask, facts, time.monotonic() - start, reused)
+
+
+def _one(
+    scan: InputScan, out: Path, predictor: Predictor, rule: str, threshold: float, progress: Progress | None
+) -> tuple[dict[str, Any], bool]:
+    volume = nifti.read(scan.path)
+    facts = sidecar.key(scan, predictor, rule, threshold)
+    former = _former(scan, out)
+    if former and all(former.get(name) == value for name, value in facts.items()):
+        return former, True
+    done = segment(volume, predictor, rule, threshold, progress)
+    content = sidecar.describe(scan, done, predictor, facts)
+    _describe_dataset(scan, out, content["TrainingStatement"])
+    phantom = any(predictor.card(plane).phantom for plane in predictor.planes)
+    note = "models trained on PHANTOM data" if phantom else "for research"
+    with suppress(OSError):
+        scan.output(out, "mask.json").unlink()  # written last, it says that all is there
+    nifti.write(
+        scan.output(out, "probseg.nii.gz"), done.probability, f"raxnet lesion probability; {note}", scan.path
+    )
+    nifti.write(scan.output(out, "mask.nii.gz"), done.mask, f"raxnet lesion mask; {note}", scan.path)
+    write_text(scan.output(out, "probseg.json"), _json(content))
+    write_text(scan.output(out, "mask.json"), _json(content))
+    return content, False
+
+
+def _former(scan: InputScan, out: Path) -> dict[str, Any]:
+    """The sidecar of a finished mask under the scan's name; empty where there is none."""
+    try:
+        content: dict[str, Any] = json.loads(scan.output(out, "mask.json").read_text())
+    except (OSError, ValueError):
+        return {}
+    same = content.get("InputSHA256") == sidecar.file_digest(scan.path)
+    if not same and content.get("Sources") != [scan.source]:
+        raise InputError(
+            f"{scan.path}: {scan.output(out, 'mask.nii.gz')} is the mask of another scan; "
+            "choose another output folder"
+        )
+    files = (scan.output(out, ending) for ending in ("mask.nii.gz", "probseg.nii.gz"))
+    return content if all(file.is_file() for file in files) else {}
+
+
+def _check_out(out: Path) -> None:
+    """Before minutes of work: may it be written, and is it ours?"""
+    nearest = next(folder for folder in (out, *out.absolute().parents) if folder.exists())
+    if not nearest.is_dir() or not os.access(nearest, os.W_OK | os.X_OK):
+        raise InputError(
+            f"{out}: cannot be written ({nearest} is no folder that you may write); choose another"
+        )
+    description = _read_description(out)
+    makers = description.get("GeneratedBy", [])
+    if description and not any(maker.get("Name") == sidecar.GENERATOR for maker in makers):
+        name = description.get("Name", "unnamed")
+        raise InputError(f"{out}: holds another data set ({name}); choose an output folder of its own")
+
+
+def _read_description(out: Path) -> dict[str, Any]:
+    with suppress(FileNotFoundError, NotADirectoryError):
+        try:
+            return dict(json.loads((out / DESCRIPTION).read_text()))
+        except ValueError:
+            raise InputError(
+                f"{out / DESCRIPTION}: not readable as JSON; choose another output folder"
+            ) from None
+    return {}
+
+
+def _describe_dataset(scan: InputScan, out: Path, trained: str) -> None:
+    links = _read_description(out).get("DatasetLinks", {})
+    links[scan.link] = Path(os.path.relpath(scan.root.resolve(), out.resolve())).as_posix()
+    maker = {"Name": sidecar.GENERATOR, "Version": sidecar.version(), "Description": f"{CODE}. {trained}"}
+    content = {
+        "Name": "RAX-Net stroke lesion masks",
+        "BIDSVersion": BIDS_VERSION,
+        "DatasetType": "derivative",
+        "GeneratedBy": [maker],
+        "DatasetLinks": dict(sorted(links.items())),
+    }
+    text = _json(content)
+    if not (out / DESCRIPTION).is_file() or (out / DESCRIPTION).read_text() != text:
+        write_text(out / DESCRIPTION, text)
+
+
+def _row(out: Path, path: Path) -> list[Any]:
+    try:
+        content = json.loads(path.read_text())
+        values = [content[name] for name, _, _ in _COLUMNS.values()]
+        verdict = content["MNICheck"]["Verdict"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{path}: damaged ({error}); remove it and run `participant` again") from None
+    names = path.name.split("_")
+    session = next((name for name in names if name.startswith("ses-")), None)
+    mask = path.relative_to(out).with_suffix(".nii.gz").as_posix()
+    return ["n/a" if v is None else v for v in (names[0], session, mask, *values, verdict)]
+
+
+def _dictionary() -> dict[str, dict[str, str]]:
+    columns = {
+        "participant_id": {"Description": "Subject"},
+        "session_id": {"Description": "Session; n/a where the scan's name has none"},
+        "mask": {"Description": "The mask, relative to this table"},
+    }
+    for name, (_, meaning, unit) in _COLUMNS.items():
+        columns[name] = {"Description": meaning} | ({"Units": unit} if unit else {})
+    columns["mni_check"] = {
+        "Description": "Whether the scan lies in MNI space; if not, the mask may be wrong"
+    }
+    return columns
+
+
+def _json(content: Any) -> str:
+    return json.dumps(content, indent=2, ensure_ascii=False) + "\n"

@@ -1,0 +1,173 @@
+"""Per-plane models that answer in this process, from SavedModel folders."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from lesions.errors import InputError, WorkError
+from lesions.provenance import CARD_FILE, ModelCard, read_card
+from lesions.slices import PLANES, slice_shape
+from serving import device
+
+SLICES_PER_CALL = 16  # as fast as any number, and under 1 GB (serving.md, 5.5)
+COMPLETE = ("saved_model.pb", "variables/variables.index", CARD_FILE)  # a version half copied lacks some
+
+
+class Predictor(Protocol):
+    """Whatever turns slices into probabilities: models in process, or a server's client."""
+
+    @property
+    def planes(self) -> tuple[str, ...]:
+        """The planes that it has a model of, in the order of `lesions.slices.PLANES`."""
+
+    def card(self, plane: str) -> ModelCard:
+        """What the plane's model was trained on, and its grid."""
+
+    def predict(self, plane: str, slices: np.ndarray) -> np.ndarray:
+        """Probabilities (n, h, w) float32 of slices (n, h, w) float32, raw, none of them empty."""
+
+    def identity(self, plane: str) -> dict[str, str]:
+        """What tells this very model from others: "version" and "sha256"."""
+
+
+class SavedModelPredictor:
+    """SavedModels, loaded when first used."""
+
+    def __init__(self, folders: Mapping[str, Path]) -> None:
+        """Reads the models' cards.
+
+        Args:
+            folders: The SavedModel folder of each plane.
+
+        Raises:
+            InputError: No folder given, a card is missing or damaged, or the models do not belong together.
+        """
+        if not folders:
+            raise InputError("no model given; name the SavedModel of one plane at least")
+        self._folders = {plane: Path(folders[plane]) for plane in PLANES if plane in folders}
+        self._cards = {plane: read_card(folder) for plane, folder in self._folders.items()}
+        self._infer: dict[str, Callable[..., Any]] = {}
+        _check_cards(self._folders, self._cards)
+
+    @property
+    def planes(self) -> tuple[str, ...]:
+        """The planes that it has a model of."""
+        return tuple(self._folders)
+
+    def card(self, plane: str) -> ModelCard:
+        """What the plane's model was trained on, and its grid."""
+        return self._cards[plane]
+
+    def identity(self, plane: str) -> dict[str, str]:
+        """The version (the folder's name), and a digest over all files of the model."""
+        return self._identities[plane]
+
+    @cached_property
+    def _identities(self) -> dict[str, dict[str, str]]:
+        return {p: {"version": f.name, "sha256": folder_digest(f)} for p, f in self._folders.items()}
+
+    def predict(self, plane: str, slices: np.ndarray) -> np.ndarray:
+        """Probabilities (n, h, w) float32 of slices (n, h, w), in calls of `SLICES_PER_CALL`.
+
+        Raises:
+            InputError: The slices have not the model's size, or the model is damaged.
+            WorkError: TensorFlow failed, or the answer is not one probability per voxel.
+        """
+        expected = slice_shape(self._cards[plane].grid.shape, plane)
+        if slices.ndim != 3 or slices.shape[1:] != expected:
+            raise InputError(
+                f"{plane} slices: expected (n, {expected[0]}, {expected[1]}), found {slices.shape}"
+            )
+        answer = np.empty(slices.shape, np.float32)
+        for start in range(0, len(slices), SLICES_PER_CALL):
+            part = slice(start, start + SLICES_PER_CALL)
+            answer[part] = self._call(plane, slices[part])
+        return answer
+
+    def _call(self, plane: str, slices: np.ndarray) -> np.ndarray:
+        infer = self._infer.get(plane) or self._load(plane)
+        tf = device.tensorflow()
+        try:
+            answer = infer(slices=tf.constant(slices, tf.float32))["probabilities"].numpy()
+        except (tf.errors.OpError, KeyError, TypeError, ValueError) as error:
+            reason = str(error).partition("\n")[0]
+            raise WorkError(
+                f"{self._folders[plane]}: prediction failed ({reason}); export the model again"
+            ) from None
+        if answer.shape != slices.shape or not np.isfinite(answer).all():
+            raise WorkError(
+                f"{self._folders[plane]}: its answer is no probability for each of {slices.shape} voxels"
+            )
+        return answer
+
+    def _load(self, plane: str) -> Callable[..., Any]:
+        folder, tf = self._folders[plane], device.tensorflow()
+        try:
+            model = tf.saved_model.load(str(folder))
+            infer = model.signatures["serving_default"]
+        except Exception as error:  # TensorFlow raises a dozen kinds for a damaged file
+            reason = str(error).partition("\n")[0]
+            raise InputError(f"{folder}: damaged model ({reason}); export or copy it again") from None
+        if (
+            "slices" not in infer.structured_input_signature[1]
+            or "probabilities" not in infer.structured_outputs
+        ):
+            raise InputError(f"{folder}: not a raxnet model (no input `slices`, output `probabilities`)")
+        infer.raxnet_model = model  # a signature alone does not keep its variables alive
+        self._infer[plane] = infer
+        return infer
+
+
+def open_models(models: Path) -> SavedModelPredictor:
+    """Opens the newest complete version of each plane in <models>/<plane>/<version>/.
+
+    Raises:
+        InputError: No such folder, no model in it, or models that do not belong together.
+    """
+    models = Path(models)
+    if not models.is_dir():
+        raise InputError(f"{models}: no such folder of models; give one with --models")
+    found = {plane: newest for plane in PLANES if (newest := newest_version(models / plane))}
+    if not found:
+        inner = models / "serving_models"
+        hint = f"did you mean {inner}?" if inner.is_dir() else "give another with --models"
+        raise InputError(f"{models}: no <plane>/<version>/saved_model.pb of {', '.join(PLANES)} here; {hint}")
+    return SavedModelPredictor(found)
+
+
+def newest_version(folder: Path) -> Path | None:
+    """The complete version with the highest number, or None; other names than numbers are passed over."""
+    if not folder.is_dir():
+        return None
+    numbers = [path for path in folder.iterdir() if path.name.isascii() and path.name.isdigit()]
+    complete = [path for path in numbers if all((path / name).is_file() for name in COMPLETE)]
+    return max(complete, key=lambda path: int(path.name), default=None)
+
+
+def folder_digest(folder: Path) -> str:
+    """SHA-256 over the names and contents of a folder's files."""
+    digest = hashlib.sha256()
+    for path in sorted(p for p in folder.rglob("*") if p.is_file()):
+        digest.update(f"{path.relative_to(folder).as_posix()}\0{path.stat().st_size}\0".encode())
+        with path.open("rb") as stream:
+            while block := stream.read(1 << 20):
+                digest.update(block)
+    return digest.hexdigest()
+
+
+def _check_cards(folders: Mapping[str, Path], cards: Mapping[str, ModelCard]) -> None:
+    first = next(iter(cards))
+    for plane, card in cards.items():
+        if card.plane != plane:
+            raise InputError(f"{folders[plane]}: a model of {card.plane} slices; move it to its own folder")
+        if not card.grid.same_as(cards[first].grid):
+            raise InputError(
+                f"{folders[plane]}: trained on grid {card.grid.shape}, {first} on {cards[first].grid.shape}; "
+                "give models of one grid"
+            )

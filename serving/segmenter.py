@@ -1,0 +1,186 @@
+"""One volume to a lesion mask: reslice, cut, predict, fuse, back. The one way for every caller."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import combinations
+
+import numpy as np
+
+from lesions import fusion, nifti, slices
+from lesions.errors import InputError
+from lesions.grid import Grid, Volume, resample
+from lesions.mni import MniCheck, mni_check
+from lesions.progress import Progress
+from serving.predictor import SLICES_PER_CALL, Predictor
+
+RULES = {"mean": fusion.fuse_mean, "majority": fusion.fuse_majority}
+BLURRED = 1e-3  # of the maximum: what reslicing spreads into empty slices stays below
+
+
+@dataclass(frozen=True, eq=False)
+class Segmentation:
+    """A segmented scan.
+
+    Attributes:
+        probability: float32 lesion probability on the scan's own grid.
+        mask: uint8, 1 = lesion, on the scan's own grid.
+        plane_probabilities: (X, Y, Z) float32 of each plane, on the models' grid.
+        fused_probability: (X, Y, Z) float32 on the models' grid.
+        fused_mask: (X, Y, Z) uint8 on the models' grid.
+        planes: The planes used.
+        mni: Whether the scan lies in MNI space.
+        disagreement: One minus the mean Dice of the planes' own masks, pair by pair; None with one plane.
+        messages: What the user should know, a line each.
+    """
+
+    probability: Volume
+    mask: Volume
+    plane_probabilities: dict[str, np.ndarray]
+    fused_probability: np.ndarray
+    fused_mask: np.ndarray
+    planes: tuple[str, ...]
+    mni: MniCheck
+    disagreement: float | None
+    messages: tuple[str, ...]
+
+
+def segment(
+    volume: Volume,
+    predictor: Predictor,
+    rule: str = "mean",
+    threshold: float = 0.5,
+    progress: Progress | None = None,
+) -> Segmentation:
+    """Segments one T1 volume in any orientation and spacing (raxnet.md, 9 and 10).
+
+    Args:
+        volume: Raw T1 intensities.
+        predictor: The models; all its planes are used.
+        rule: "mean" of the planes' probabilities, or "majority" of their masks.
+        threshold: Lesion where the probability is this or more, above 0 and below 1.
+        progress: Called with (slices done, slices in all).
+
+    Returns:
+        Masks and probabilities on the scan's own grid and on the models'.
+
+    Raises:
+        InputError: The volume is not finite or constant, or an option is out of range.
+    """
+    check_options(rule, threshold)
+    _check_intensities(volume.data)
+    grid = predictor.card(predictor.planes[0]).grid
+    check = mni_check(volume)
+    template = to_grid(volume, grid)
+    by_plane = _predict(template, _floor(volume, template), predictor, progress)
+    probability, mask = RULES[rule](list(by_plane.values()), threshold)
+    native = to_grid(Volume(probability, grid), volume.grid)
+    return Segmentation(
+        probability=native,
+        mask=_native_mask(Volume(mask, grid), native, threshold if rule == "mean" else None),
+        plane_probabilities=by_plane,
+        fused_probability=probability,
+        fused_mask=mask,
+        planes=predictor.planes,
+        mni=check,
+        disagreement=disagreement([p >= threshold for p in by_plane.values()]),
+        messages=_messages(volume, template, check),
+    )
+
+
+def check_options(rule: str, threshold: float) -> None:
+    """Raises InputError where rule or threshold is none of ours."""
+    if rule not in RULES:
+        raise InputError(f"rule: expected {' or '.join(RULES)}, found {rule!r}")
+    if not 0.0 < threshold < 1.0:
+        raise InputError(f"threshold: expected a number above 0 and below 1, found {threshold}")
+
+
+def to_grid(volume: Volume, grid: Grid) -> Volume:
+    """The volume on another grid: only turned where that is enough, else resliced (trilinear)."""
+    if not _only_turned(volume.grid, grid):
+        return resample(volume, grid)
+    turned = nifti.oriented_like(volume, grid.matrix)
+    return Volume(np.ascontiguousarray(turned.data), grid)
+
+
+def disagreement(masks: list[np.ndarray]) -> float | None:
+    """One minus the mean plain Dice over all pairs of boolean masks; two empty masks agree."""
+    if len(masks) < 2:
+        return None
+    sizes = [int(mask.sum()) for mask in masks]
+    shares = []
+    for first, second in combinations(range(len(masks)), 2):
+        both = int((masks[first] & masks[second]).sum())
+        together = sizes[first] + sizes[second]
+        shares.append(2 * both / together if together else 1.0)
+    return 1.0 - sum(shares) / len(shares)
+
+
+def _only_turned(grid: Grid, other: Grid) -> bool:
+    empty = Volume(np.broadcast_to(np.uint8(0), grid.shape), grid)
+    return nifti.oriented_like(empty, other.matrix).grid.same_as(other)
+
+
+def _native_mask(mask: Volume, probability: Volume, threshold: float | None) -> Volume:
+    """The mask on the probability's grid; a threshold decides there anew, votes (None) are interpolated."""
+    if _only_turned(mask.grid, probability.grid):
+        return to_grid(mask, probability.grid)
+    if threshold is None:
+        decided = resample(Volume(mask.data.astype(np.float32), mask.grid), probability.grid).data >= 0.5
+    else:
+        decided = probability.data >= threshold
+    return Volume(decided.astype(np.uint8), probability.grid)
+
+
+def _check_intensities(data: np.ndarray) -> None:
+    unusable = int(data.size - np.count_nonzero(np.isfinite(data)))
+    if unusable:
+        raise InputError(f"{unusable} of {data.size} voxels are not finite (NaN or infinite); set them to 0")
+    if data.min() == data.max():
+        raise InputError(f"every voxel is {data.flat[0]:g}: no image in it; give a T1 scan")
+
+
+def _floor(volume: Volume, template: Volume) -> float:
+    """What a slice must exceed not to be empty: 0, or what reslicing's smoothing spreads at most."""
+    if _only_turned(volume.grid, template.grid):
+        return 0.0
+    return BLURRED * float(np.abs(template.data).max())
+
+
+def _predict(
+    volume: Volume, floor: float, predictor: Predictor, progress: Progress | None
+) -> dict[str, np.ndarray]:
+    """Probabilities (X, Y, Z) of each plane; empty slices are not sent, they stay 0 (raxnet.md, 4)."""
+    filled = {plane: _filled(slices.cut(volume.data, plane), floor) for plane in predictor.planes}
+    done, total = 0, sum(len(rows) for rows in filled.values())
+    found = {}
+    for plane in predictor.planes:
+        stack = slices.cut(volume.data, plane)
+        answer = np.zeros(stack.shape, np.float32)
+        for start in range(0, len(filled[plane]), SLICES_PER_CALL):
+            rows = filled[plane][start : start + SLICES_PER_CALL]
+            answer[rows] = predictor.predict(plane, np.ascontiguousarray(stack[rows], np.float32))
+            done += len(rows)
+            if progress:
+                progress(done, total)
+        found[plane] = slices.put_back(answer, plane)
+    return found
+
+
+def _filled(stack: np.ndarray, floor: float) -> np.ndarray:
+    return np.flatnonzero(np.abs(stack).max(axis=(1, 2)) > floor)
+
+
+def _messages(volume: Volume, template: Volume, check: MniCheck) -> tuple[str, ...]:
+    lines = [check.message] if check.flagged else []
+    if not template.data.any():
+        lines.append(
+            "no part of the scan lies within the models' grid: the mask is empty; register the scan first"
+        )
+    lowest, highest = float(volume.data.min()), float(volume.data.max())
+    if lowest < -0.05 * abs(highest):
+        lines.append(
+            f"intensities go down to {lowest:g}: the models expect a background of 0, the mask may be wrong"
+        )
+    return tuple(lines)

@@ -1,0 +1,111 @@
+"""What is written beside a mask: its numbers, what made it, and what that was trained on."""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy import ndimage
+
+from lesions.grid import Volume
+from serving.bids import InputScan
+from serving.predictor import Predictor
+from serving.segmenter import Segmentation
+
+GENERATOR = "raxnet"
+_SOFTWARE = ("raxnet-pipeline", "tensorflow", "numpy", "scipy", "nibabel")
+
+
+def version(package: str = "raxnet-pipeline") -> str:
+    """A package's version; "unknown" where it is not installed as one."""
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return "unknown"
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file."""
+    digest = hashlib.sha256()
+    with path.open("rb") as stream:
+        while block := stream.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def statement(predictor: Predictor) -> str:
+    """What the models were trained on: one sentence where they agree."""
+    return " ".join(dict.fromkeys(predictor.card(plane).statement() for plane in predictor.planes))
+
+
+def key(scan: InputScan, predictor: Predictor, rule: str, threshold: float) -> dict[str, Any]:
+    """All that a mask depends on; a mask with the same key need not be made again."""
+    return {
+        "InputSHA256": file_digest(scan.path),
+        "Models": {plane: _model(predictor, plane) for plane in predictor.planes},
+        "FusionRule": rule,
+        "Threshold": threshold,
+        "GeneratedBy": {"Name": GENERATOR, "Version": version()},
+    }
+
+
+def _model(predictor: Predictor, plane: str) -> dict[str, Any]:
+    card, identity = predictor.card(plane), predictor.identity(plane)
+    return {
+        "Version": identity["version"],
+        "SHA256": identity["sha256"],
+        "Network": card.network,
+        "Fold": card.fold,
+        "DataSet": card.dataset,
+        "Phantom": card.phantom,
+        "Subjects": card.subjects,
+    }
+
+
+def describe(
+    scan: InputScan, done: Segmentation, predictor: Predictor, facts: dict[str, Any]
+) -> dict[str, Any]:
+    """The sidecar of a mask, plain JSON (practice.md, 5): BIDS' own keys first, then ours."""
+    trained = statement(predictor)
+    return {
+        "Type": "Lesion",
+        "Description": f"Stroke lesion segmented from T1w by RAX-Net in {len(done.planes)} planes. {trained}",
+        "Sources": [scan.source],
+        "Manual": False,
+        **lesion_numbers(done.mask),
+        "Planes": list(done.planes),
+        "PlaneDisagreement": _rounded(done.disagreement),
+        "TrainingStatement": trained,
+        "MNICheck": {
+            "Verdict": done.mni.verdict,
+            "Similarity": _rounded(done.mni.similarity),
+            "OffsetMm": _rounded(done.mni.offset),
+            "Message": done.mni.message,
+        },
+        "Warnings": list(done.messages),
+        **facts,
+        "Software": {"python": platform.python_version(), **{name: version(name) for name in _SOFTWARE}},
+    }
+
+
+def lesion_numbers(mask: Volume) -> dict[str, Any]:
+    """Volume and connected components (26 neighbors, raxnet.md 2), largest first."""
+    labels, count = ndimage.label(mask.data, structure=np.ones((3, 3, 3)))
+    sizes = np.sort(np.bincount(labels.ravel(), minlength=count + 1)[1:])[::-1]
+    cubic = mask.grid.voxel_volume
+    return {
+        "LesionVoxels": int(sizes.sum()),
+        "LesionVolumeMm3": round(float(sizes.sum()) * cubic, 3),
+        "LesionVolumeMl": round(float(sizes.sum()) * cubic / 1000, 6),
+        "LesionCount": int(count),
+        "LesionSizesMm3": [round(float(size) * cubic, 3) for size in sizes],
+        "VoxelVolumeMm3": round(cubic, 6),
+    }
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 4)

@@ -1,0 +1,17 @@
+"""What every test needs: quiet libraries, and the folder of facts where it is there."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("MPLBACKEND", "Agg")
+SHARED = Path(os.environ.get("RAXNET_SHARED", Path(__file__).resolve().parents[2] / "shared"))
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    if not (SHARED / "atlas" / "lesions_3d.csv").is_file():
+        pytest.skip(f"{SHARED} has no real lesion tables; set RAXNET_SHARED to the folder that has atlas/")
+    return SHARED

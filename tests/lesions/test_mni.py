@@ -1,0 +1,129 @@
+"""The check finds what lies in MNI space and what does not: with skull, without, near, far, upside down."""
+
+import time
+from importlib.resources import files
+
+import numpy as np
+import pytest
+from lesions import mni, nifti
+from lesions.grid import Grid, Volume, resample, template_grid
+from scipy import ndimage
+
+
+@pytest.fixture(scope="module")
+def brain():
+    return nifti.read(files("nilearn.datasets.data") / mni.TEMPLATE)
+
+
+@pytest.fixture(scope="module")
+def head(brain):
+    """The template within CSF, bone and bright scalp, under a bias field and noise."""
+    rng = np.random.default_rng(7)
+    small = resample(brain, template_grid(2.0))
+    outside = ndimage.distance_transform_edt(small.data < 10, sampling=2.0)
+    data = small.data.copy()
+    for lower, upper, value in ((0, 4, 30), (4, 9, 15), (9, 16, 280)):
+        data[(outside > lower) & (outside <= upper)] = value
+    field = ndimage.gaussian_filter(rng.standard_normal(data.shape), 20)
+    data = data * np.exp(0.2 * field / field.std()) + 8 * rng.standard_normal(data.shape)
+    return Volume(np.abs(data).astype(np.float32), small.grid)
+
+
+def displaced(volume, shift=(0, 0, 0), turn=None, degrees=0.0, scale=1.0, spacing=3.0):
+    """The same anatomy elsewhere, on the template's grid."""
+    matrix = np.eye(4)
+    if turn is not None:
+        first, second = (turn + 1) % 3, (turn + 2) % 3
+        c, s = np.cos(np.deg2rad(degrees)), np.sin(np.deg2rad(degrees))
+        matrix[first, first], matrix[second, second], matrix[second, first], matrix[first, second] = (
+            c,
+            c,
+            s,
+            -s,
+        )
+    matrix[:3, :3] *= scale
+    matrix[:3, 3] = shift
+    there = Volume(volume.data, Grid.of(volume.data.shape, matrix @ volume.grid.matrix))
+    return resample(there, template_grid(spacing))
+
+
+@pytest.fixture(params=["with skull", "stripped"])
+def subject(request, head, brain):
+    return head if request.param == "with skull" else brain
+
+
+@pytest.mark.parametrize("spacing", [1.0, 2.0, 3.0])
+def test_scan_in_place_is_accepted(subject, spacing):
+    check = mni.mni_check(resample(subject, template_grid(spacing)))
+    assert check.verdict == mni.INSIDE
+    assert not check.flagged
+    assert check.similarity > 0.8
+    assert check.offset < 4
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+@pytest.mark.parametrize("sign", [-1, 1])
+def test_five_are_accepted_and_twenty_are_not(subject, axis, sign):
+    for amount, accepted in ((5 * sign, True), (20 * sign, False)):
+        shift = [0, 0, 0]
+        shift[axis] = amount
+        for moved in (displaced(subject, shift), displaced(subject, turn=axis, degrees=amount)):
+            check = mni.mni_check(moved)
+            assert (check.verdict == mni.INSIDE) == accepted, (amount, check)
+            assert (check.verdict == mni.OUTSIDE) != accepted, (amount, check)
+
+
+@pytest.mark.parametrize("spacing", [1.0, 3.0])
+def test_spacing_does_not_change_the_verdict(head, spacing):
+    assert mni.mni_check(displaced(head, (0, 5, 0), spacing=spacing)).verdict == mni.INSIDE
+    assert mni.mni_check(displaced(head, (0, 20, 0), spacing=spacing)).verdict == mni.OUTSIDE
+
+
+def test_a_scanner_s_own_space_is_flagged(subject):
+    moved = displaced(subject, (3, 20, -15), turn=0, degrees=12, scale=0.87)
+    check = mni.mni_check(moved)
+    assert check.verdict == mni.OUTSIDE
+    assert "register" in check.message
+
+
+@pytest.mark.parametrize("axis", [1, 2])
+def test_upside_down_is_flagged(subject, axis):
+    matrix = subject.grid.matrix
+    matrix[axis] *= -1
+    assert mni.mni_check(Volume(subject.data, Grid.of(subject.grid.shape, matrix))).flagged
+
+
+def test_orientation_on_disk_does_not_matter(head):
+    turned = nifti.oriented_like(head, np.array([[0, 0, -1, 0], [-1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 0, 1.0]]))
+    assert mni.mni_check(turned).verdict == mni.INSIDE
+
+
+@pytest.mark.parametrize("kind", ["noise", "ball", "constant"])
+def test_what_is_no_head_is_flagged(kind):
+    grid = template_grid(3.0)
+    data = np.random.default_rng(0).random(grid.shape, dtype=np.float32)
+    if kind == "ball":
+        place = np.indices(grid.shape).reshape(3, -1).T - np.array(grid.shape) / 2
+        data = (np.linalg.norm(place, axis=1) < 12).reshape(grid.shape).astype(np.float32)
+    if kind == "constant":
+        data[:] = 1
+    check = mni.mni_check(Volume(data, grid))
+    assert check.flagged
+    assert "no T1 scan" in check.message
+
+
+def test_intensity_scale_and_offset_do_not_matter(head):
+    check, other = mni.mni_check(head), mni.mni_check(Volume(head.data * 17.0 - 300.0, head.grid))
+    assert other.verdict == mni.INSIDE
+    assert other.similarity == pytest.approx(check.similarity, abs=0.02)
+
+
+def test_it_is_quick(head):
+    fine = resample(head, template_grid(1.0))
+    mni.mni_check(head)
+    seconds = []
+    for _ in range(3):
+        start = time.process_time()
+        mni.mni_check(fine)
+        seconds.append(time.process_time() - start)
+    assert min(seconds) < 3  # about 1 on a quiet machine; many tests may share its cores

@@ -1,0 +1,142 @@
+"""Trainings: resumable to the bit, extendable, one writer, best epoch kept."""
+
+import csv
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import filelock
+import keras
+import numpy as np
+import pytest
+
+from lesions.errors import WorkError
+from lesions.slices import canvas, slice_shape
+from tests.trainer.conftest import GRID
+from trainer import fit, input
+from trainer.networks import NETWORKS
+from trainer.settings import TrainingSettings
+
+SHAPE, PADDING = slice_shape(GRID.shape, "axial"), canvas(GRID.shape, "axial")
+SETTINGS = TrainingSettings(network="small", batch_size=4, epochs=4, patience=4, batch_norm_momentum=0.8, seed=5)
+
+
+@pytest.fixture(autouse=True)
+def _small_network(monkeypatch):
+    def small(height: int, width: int, batch_norm_momentum: float) -> keras.Model:
+        image = keras.Input((height, width, 1))
+        x = keras.layers.Conv2D(4, 3, padding="same")(keras.layers.Rescaling(1 / 255)(image))
+        x = keras.layers.ReLU()(keras.layers.BatchNormalization(momentum=batch_norm_momentum)(x))
+        return keras.Model(image, keras.layers.Conv2D(1, 1, activation="sigmoid")(x))
+
+    monkeypatch.setitem(NETWORKS, "small", small)
+
+
+def train(examples, folder, **changes):
+    settings = TrainingSettings(**{**vars(SETTINGS), **changes})
+    model = fit.build(settings, SHAPE, PADDING)
+    training, validation = input.read_index(examples, [2, 3]), input.read_index(examples, [1])
+    state = fit.fit(model, training, validation, settings, SHAPE, PADDING, folder)
+    return [v.numpy() for v in model.variables], state
+
+
+def without_times(history):
+    return [{k: v for k, v in row.items() if k not in ("seconds", "slices_per_second")} for row in history]
+
+
+def assert_equal(one, other):
+    for a, b in zip(one[0], other[0], strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert without_times(one[1].history) == without_times(other[1].history)
+
+
+def test_an_interrupted_training_ends_bit_identical(examples, tmp_path):
+    whole = train(examples, tmp_path / "whole")
+    train(examples, tmp_path / "parts", epochs=2)
+    assert_equal(whole, train(examples, tmp_path / "parts"))
+
+
+def test_a_finished_training_trains_no_further(examples, tmp_path):
+    first = train(examples, tmp_path)
+    before = (tmp_path / "last.npz").stat().st_mtime_ns
+    assert_equal(first, train(examples, tmp_path))
+    assert (tmp_path / "last.npz").stat().st_mtime_ns == before
+
+
+def test_the_best_epoch_is_kept_and_patience_ends(examples, tmp_path):
+    # A learning rate this high ruins the network after a while, so the best epoch is not the last.
+    weights, state = train(examples, tmp_path, epochs=30, patience=3, learning_rate=0.5)
+    losses = [row["val_loss"] for row in state.history]
+    assert state.best_epoch == int(np.argmin(losses)) + 1
+    assert state.epoch == state.best_epoch + 3 < 30
+    again, _ = train(examples, tmp_path / "short", epochs=state.best_epoch, patience=3, learning_rate=0.5)
+    for a, b in zip(weights, again, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_history_is_a_table_of_every_epoch(examples, tmp_path):
+    _, state = train(examples, tmp_path)
+    rows = list(csv.DictReader((tmp_path / "history.csv").open()))
+    assert [int(row["epoch"]) for row in rows] == [1, 2, 3, 4]
+    assert {"loss", "dice", "recall", "precision", "val_loss", "val_dice", "seconds", "slices_per_second"} <= set(rows[0])
+    assert float(rows[2]["val_loss"]) == state.history[2]["val_loss"]
+
+
+def test_training_learns(examples, tmp_path):
+    _, state = train(examples, tmp_path, epochs=20, patience=20, learning_rate=0.05)
+    assert state.history[-1]["loss"] < 0.8 * state.history[0]["loss"]
+
+
+def test_one_writer(examples, tmp_path):
+    with filelock.FileLock(tmp_path / "lock"), pytest.raises(WorkError, match="another process trains here"):
+        train(examples, tmp_path)
+
+
+def test_another_networks_checkpoint_is_refused(examples, tmp_path):
+    train(examples, tmp_path, epochs=1)
+    with pytest.raises(WorkError, match=r"last\.npz.*delete it"):
+        train(examples, tmp_path, network="raxnet")
+
+
+KILLED = """
+import sys
+from pathlib import Path
+sys.path.insert(0, {root!r})
+from lesions.slices import canvas, slice_shape
+from tests.trainer.conftest import GRID
+from trainer import fit, input
+from trainer.settings import TrainingSettings
+settings = TrainingSettings(batch_size=4, epochs={epochs}, patience=9, batch_norm_momentum=0.8, seed=5)
+shape, padding = slice_shape(GRID.shape, "axial"), canvas(GRID.shape, "axial")
+model = fit.build(settings, shape, padding)
+examples = Path({examples!r})
+fit.fit(model, input.read_index(examples, [2, 3]), input.read_index(examples, [1]), settings, shape, padding, Path({folder!r}))
+"""
+
+
+@pytest.mark.slow
+def test_sigkill_in_the_middle_of_an_epoch_costs_that_epoch_only(examples, tmp_path):
+    root = str(input.__file__).rsplit("/trainer/", 1)[0]
+
+    def start(folder):
+        code = KILLED.format(root=root, epochs=3, examples=str(examples), folder=str(folder))
+        return subprocess.Popen([sys.executable, "-c", code], env=os.environ | {"PYTHONPATH": root})
+
+    process = start(tmp_path / "killed")
+    until = time.monotonic() + 300
+    while not (tmp_path / "killed" / "last.npz").exists():
+        assert process.poll() is None, "ended before the first epoch was over"
+        assert time.monotonic() < until
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    done = sum(1 for _ in (tmp_path / "killed" / "history.csv").open()) - 1 if (tmp_path / "killed" / "history.csv").exists() else 0
+    assert done < 3
+    assert start(tmp_path / "killed").wait() == 0
+    assert start(tmp_path / "whole").wait() == 0
+    with np.load(tmp_path / "killed/last.npz") as one, np.load(tmp_path / "whole/last.npz") as other:
+        for name in one.files:
+            if name != "state":
+                np.testing.assert_array_equal(one[name], other[name])

@@ -1,0 +1,62 @@
+"""Everything that a training needs to go on exactly where it was, in one file per epoch."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from lesions.errors import WorkError
+
+
+@dataclass
+class State:
+    """Where a training stands after a completed epoch.
+
+    Attributes:
+        epoch: Completed epochs.
+        best_epoch: The one with the lowest validation loss, from 1; 0 before the first.
+        best_loss: That loss.
+        history: One row per epoch.
+    """
+
+    epoch: int = 0
+    best_epoch: int = 0
+    best_loss: float = float("inf")
+    history: list[dict[str, Any]] = field(default_factory=list)
+
+
+def save(path: Path, variables: list[keras.Variable], state: State) -> None:
+    """Writes variables and state to a temporary file, then renames it: a kill leaves the old or the new one."""
+    arrays = {f"v{i:04d}": np.asarray(variable.numpy()) for i, variable in enumerate(variables)}
+    arrays["state"] = np.frombuffer(json.dumps(asdict(state)).encode(), dtype=np.uint8)
+    partial = path.with_name(f".partial-{os.getpid()}-{path.name}")
+    with partial.open("wb") as stream:
+        np.savez(stream, **arrays)  # type: ignore[arg-type]
+        stream.flush()
+        os.fsync(stream.fileno())
+    partial.replace(path)
+
+
+def load(path: Path, variables: list[keras.Variable]) -> State:
+    """Puts saved values back into variables of the same number and shapes; returns the state.
+
+    Raises:
+        WorkError: The file is of another network or damaged.
+    """
+    try:
+        with np.load(path) as saved:
+            state = State(**json.loads(saved["state"].tobytes()))
+            names = sorted(name for name in saved.files if name != "state")
+            if len(names) != len(variables):
+                raise ValueError(f"{len(names)} variables instead of {len(variables)}")
+            for name, variable in zip(names, variables, strict=True):
+                variable.assign(saved[name])
+    except (OSError, ValueError, KeyError, TypeError, EOFError) as error:
+        raise WorkError(f"{path}: cannot go on from this checkpoint ({error}); delete it to start anew") from None
+    return state

@@ -1,0 +1,168 @@
+"""One training of one plane and validation fold: epoch by epoch, resumable to the bit."""
+
+from __future__ import annotations
+
+import csv
+import logging
+import os
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import filelock
+import keras
+import numpy as np
+
+from lesions.errors import WorkError
+from lesions.progress import LOGGER, to_log
+from lesions.slices import Canvas
+from trainer import checkpoint, input, losses, networks
+from trainer.scores import scores
+from trainer.settings import TrainingSettings
+
+log = logging.getLogger(LOGGER)
+VALIDATION_EPOCH = 2**31  # the validation slices' own draw of normals, the same in every epoch
+
+
+def build(settings: TrainingSettings, shape: tuple[int, int], padding: Canvas) -> keras.Model:
+    """Builds and compiles the network for slices of (height, width) on their canvas, from the settings' seed."""
+    keras.utils.set_random_seed(settings.seed)
+    keras.config.set_dtype_policy(settings.precision)
+    rows, columns = padding.padded(*shape)
+    model = networks.build(settings.network, rows, columns, settings.batch_norm_momentum)
+    schedule = keras.optimizers.schedules.ExponentialDecay(
+        settings.learning_rate, settings.decay_steps, settings.decay_rate
+    )
+    optimizer = keras.optimizers.AdamW(schedule, weight_decay=settings.weight_decay)
+    model.compile(optimizer=optimizer, loss=losses.get(settings.loss), metrics=scores(), jit_compile=False)
+    optimizer.build(model.trainable_variables)
+    return model
+
+
+def fit(
+    model: keras.Model,
+    training: input.Index,
+    validation: input.Index,
+    settings: TrainingSettings,
+    shape: tuple[int, int],
+    padding: Canvas,
+    folder: Path,
+    name: str = "training",
+) -> checkpoint.State:
+    """Trains until `epochs` or until `patience` epochs brought nothing; leaves the best epoch's weights in the model.
+
+    Args:
+        model: From `build`.
+        training: The training folds' records.
+        validation: The validation fold's.
+        settings: Of this training.
+        shape: (height, width) of the slices.
+        padding: Their canvas.
+        folder: Keeps last.npz, best.npz and history.csv; a later call goes on from there, also to more epochs.
+        name: For log lines.
+
+    Returns:
+        The state after the last epoch.
+
+    Raises:
+        WorkError: Another process trains in `folder`; or the loss is no number.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = filelock.FileLock(folder / "lock")
+    try:
+        with lock.acquire(timeout=0):
+            return _fit(model, training, validation, settings, shape, padding, folder, name)
+    except filelock.Timeout:
+        raise WorkError(f"{folder}: another process trains here; wait for it or stop it") from None
+
+
+def _fit(
+    model: keras.Model,
+    training: input.Index,
+    validation: input.Index,
+    settings: TrainingSettings,
+    shape: tuple[int, int],
+    padding: Canvas,
+    folder: Path,
+    name: str,
+) -> checkpoint.State:
+    everything = model.variables + model.optimizer.variables
+    last, best = folder / "last.npz", folder / "best.npz"
+    state = checkpoint.State()
+    if last.exists():
+        state = checkpoint.load(last, everything)
+        log.info("%s: goes on after epoch %d", name, state.epoch)
+    held_out = input.dataset(
+        validation, input.plan(validation, settings.batch_size, settings.seed, VALIDATION_EPOCH), shape, padding
+    )
+    while state.epoch < settings.epochs and state.epoch - state.best_epoch < settings.patience:
+        row = _epoch(model, training, held_out, settings, shape, padding, state.epoch, name)
+        state.epoch += 1
+        state.history.append(row)
+        if row["val_loss"] < state.best_loss:
+            state.best_epoch, state.best_loss = state.epoch, row["val_loss"]
+            checkpoint.save(best, model.variables, state)
+        checkpoint.save(last, everything, state)
+        write_history(folder / "history.csv", state.history)
+        log.info("%s: %s", name, _line(row, settings.epochs, state.best_epoch))
+    checkpoint.load(best, model.variables)
+    return state
+
+
+def _epoch(
+    model: keras.Model,
+    training: input.Index,
+    held_out: Any,
+    settings: TrainingSettings,
+    shape: tuple[int, int],
+    padding: Canvas,
+    epoch: int,
+    name: str,
+) -> dict[str, Any]:
+    start = time.perf_counter()
+    plan = input.plan(training, settings.batch_size, settings.seed, epoch)
+    batches = input.dataset(training, plan, shape, padding)
+    bar = _Steps(f"{name}, epoch {epoch + 1}", len(plan))
+    history = model.fit(batches, epochs=1, verbose=0, callbacks=[bar]).history
+    slices = sum(len(batch) for batch in plan)
+    rate = slices / (time.perf_counter() - start)
+    row = {"epoch": epoch + 1} | {key: float(values[0]) for key, values in history.items()}
+    row |= {f"val_{key}": float(v) for key, v in model.evaluate(held_out, verbose=0, return_dict=True).items()}
+    if not np.isfinite([row["loss"], row["val_loss"]]).all():
+        raise WorkError(f"{name}: the loss of epoch {epoch + 1} is no number; lower learning_rate")
+    row |= {"steps": len(plan), "slices": slices, "slices_per_second": rate}
+    row["seconds"] = time.perf_counter() - start
+    return row
+
+
+class _Steps(keras.callbacks.Callback):
+    """Shows the steps of an epoch, once a second at most."""
+
+    def __init__(self, description: str, total: int):
+        super().__init__()
+        self.progress, self.total, self.shown = to_log(description), total, 0.0
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        now = time.monotonic()
+        if now - self.shown > 1.0 or batch + 1 == self.total:
+            self.shown = now
+            self.progress(batch + 1, self.total)
+
+
+def _line(row: dict[str, Any], epochs: int, best: int) -> str:
+    mark = " (best so far)" if best == row["epoch"] else ""
+    return (
+        f"epoch {row['epoch']}/{epochs}  loss {row['loss']:.4f}  val_loss {row['val_loss']:.4f}  "
+        f"val_dice {row['val_dice']:.3f}  {row['seconds']:.0f} s, {row['slices_per_second']:.0f} slices/s{mark}"
+    )
+
+
+def write_history(path: Path, history: Sequence[dict[str, Any]]) -> None:
+    """Writes one CSV row per epoch; temporary name first."""
+    partial = path.with_name(f".partial-{os.getpid()}-{path.name}")
+    with partial.open("w", newline="") as stream:
+        writer = csv.DictWriter(stream, list(history[0]))
+        writer.writeheader()
+        writer.writerows(history)
+    partial.replace(path)

@@ -1,0 +1,104 @@
+"""Slices as tf.Example records in TFRecord shards that can be read at any place.
+
+A shard is one subject in one plane, uncompressed. Its index beside the splits holds, for every record, where it
+lies and its size category, so that a batch plan is read record by record.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+
+from lesions.slices import Slice
+
+INDEX = np.dtype(
+    [("slice", "<i4"), ("offset", "<i8"), ("length", "<i4"), ("lesion_voxels", "<i4"), ("category", "i1")]
+)
+_HEADER, _FOOTER = 12, 4  # TFRecord: uint64 length and its CRC before, CRC of the data behind
+
+FEATURES = {
+    "subject": tf.io.FixedLenFeature([], tf.string),
+    "plane": tf.io.FixedLenFeature([], tf.string),
+    "slice": tf.io.FixedLenFeature([], tf.int64),
+    "height": tf.io.FixedLenFeature([], tf.int64),
+    "width": tf.io.FixedLenFeature([], tf.int64),
+    "image": tf.io.FixedLenFeature([], tf.string),
+    "mask": tf.io.FixedLenFeature([], tf.string),
+    "lesion_voxels": tf.io.FixedLenFeature([], tf.int64),
+    "size_category": tf.io.FixedLenFeature([], tf.int64),
+}
+
+
+def encode(record: Slice) -> bytes:
+    """Serializes a slice as a tf.Example; pixels stay raw bytes."""
+    features = {}
+    for name, value in asdict(record).items():
+        if isinstance(value, int):
+            features[name] = tf.train.Feature(int64_list=tf.train.Int64List(value=[value]))
+        else:
+            data = value.encode() if isinstance(value, str) else value
+            features[name] = tf.train.Feature(bytes_list=tf.train.BytesList(value=[data]))
+    example = tf.train.Example(features=tf.train.Features(feature=features))
+    return example.SerializeToString(deterministic=True)
+
+
+def decode(serialized: tf.Tensor, height: int, width: int) -> dict[str, tf.Tensor]:
+    """Parses records in the graph.
+
+    Args:
+        serialized: (N,) strings.
+        height: Rows of the plane's slices.
+        width: Columns.
+
+    Returns:
+        image (N, height, width) float32 in [0, 255]; mask (N, height, width) float32 in {0, 1}; the other
+        features as they are, (N,).
+    """
+    parsed = tf.io.parse_example(serialized, FEATURES)
+    pixels = tf.io.decode_raw(parsed["image"], tf.uint16)
+    shape = [-1, height, width]
+    parsed["image"] = tf.reshape(tf.cast(pixels, tf.float32) * (255.0 / 65535.0), shape)
+    parsed["mask"] = tf.reshape(tf.cast(tf.io.decode_raw(parsed["mask"], tf.uint8), tf.float32), shape)
+    return parsed
+
+
+def shard_path(examples: Path, fold: int, subject: str) -> Path:
+    """Where a subject's records lie in an Examples artifact."""
+    return examples / f"Split-fold_{fold}" / f"{subject}.tfrecord"
+
+
+def index_path(examples: Path, fold: int, subject: str) -> Path:
+    """Where the index of a shard lies: outside `Split-*`, whose files readers take for records."""
+    return examples / "index" / f"fold_{fold}" / f"{subject}.npy"
+
+
+def write_shard(examples: Path, fold: int, subject: str, records: Iterable[Slice]) -> int:
+    """Writes a subject's shard and its index, the shard last; returns the number of records.
+
+    Args:
+        examples: Folder of a plane's Examples artifact.
+        fold: From 1.
+        subject: Its id, which names the files.
+        records: Its slices in this plane.
+    """
+    path, index = shard_path(examples, fold, subject), index_path(examples, fold, subject)
+    partial = examples / "partial" / f"{subject}.{os.getpid()}"
+    for folder in (path.parent, index.parent, partial.parent):
+        folder.mkdir(parents=True, exist_ok=True)
+    rows, offset = [], 0
+    with tf.io.TFRecordWriter(str(partial)) as writer:
+        for record in records:
+            data = encode(record)
+            writer.write(data)
+            rows.append((record.slice, offset + _HEADER, len(data), record.lesion_voxels, record.size_category))
+            offset += _HEADER + len(data) + _FOOTER
+    with partial.with_suffix(".npy").open("wb") as stream:
+        np.save(stream, np.array(rows, dtype=INDEX))
+    partial.with_suffix(".npy").replace(index)
+    partial.replace(path)
+    return len(rows)

@@ -1,0 +1,31 @@
+"""TFX's entry point; it reloads this module for every Trainer, so nothing else lives here."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tfx.components.trainer.fn_args_utils import FnArgs
+
+from trainer.job import train
+from trainer.settings import TrainingSettings
+
+
+def run_fn(fn_args: FnArgs) -> None:
+    """Trains one plane and fold as `custom_config` says.
+
+    Args:
+        fn_args: TFX's arguments. The splits' patterns `<examples>/Split-fold_<k>/*` name the folds;
+            `custom_config` holds plane, fold, settings, checkpoints and code (see `trainer.job.train`).
+    """
+    config = fn_args.custom_config
+    splits = [Path(pattern).parent for pattern in fn_args.train_files]
+    train(
+        examples=splits[0].parent,
+        plane=config["plane"],
+        fold=config["fold"],
+        training_folds=[int(split.name.rsplit("_", 1)[1]) for split in splits],
+        settings=TrainingSettings(**config["settings"]),
+        checkpoints=Path(config["checkpoints"]),
+        code=config["code"],
+        output=Path(fn_args.serving_model_dir),
+    )
