@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-ARTIFACTS = ("FoldMap", "FusionEvaluation", "GateReport", "LesionTables", "Manifest", "ReleaseRecord", "Report", "Selection")
+ARTIFACTS = (
+    "FoldMap",
+    "FusionEvaluation",
+    "GateReport",
+    "LesionTables",
+    "Manifest",
+    "ReleaseRecord",
+    "Report",
+    "Selection",
+)
 
 
 def __getattr__(name: str) -> Any:

@@ -22,7 +22,7 @@ COLUMNS = ["plane", "fold", "feature", "problem"]
 
 
 @component
-def AnomalyGate(  # noqa: N802 - a component's name is its type
+def AnomalyGate(
     schema: InputArtifact[Schema],
     statistics_axial: InputArtifact[ExampleStatistics],
     statistics_sagittal: InputArtifact[ExampleStatistics],
@@ -51,7 +51,10 @@ def AnomalyGate(  # noqa: N802 - a component's name is its type
     statistics = {"axial": statistics_axial, "sagittal": statistics_sagittal, "coronal": statistics_coronal}
     anomalies = {"axial": anomalies_axial, "sagittal": anomalies_sagittal, "coronal": anomalies_coronal}
     problems = pd.concat([read_anomalies(Path(a.uri), plane) for plane, a in anomalies.items()])
-    drifts = [fold_drifts(Path(s.uri), plane, read_schema(Path(schema.uri)), fold_drift) for plane, s in statistics.items()]
+    drifts = [
+        fold_drifts(Path(s.uri), plane, read_schema(Path(schema.uri)), fold_drift)
+        for plane, s in statistics.items()
+    ]
     drift = pd.concat(drifts)
     found = pd.concat([problems, drift[drift["problem"] != ""][COLUMNS]])
     if len(found):
@@ -108,8 +111,16 @@ def fold_drifts(folder: Path, plane: str, schema: schema_pb2.Schema, limit: floa
         drifted = [row for row in _rows(found, plane, other) if row["feature"] == DRIFT_FEATURE]
         problem = f"differs between {one} and {other}: {drifted[0]['problem']}" if drifted else ""
         value = max(measured, default=float("nan"))
-        rows.append({"plane": plane, "fold": f"{one} and {other}", "feature": DRIFT_FEATURE, "divergence": value,
-                     "limit": limit, "problem": problem})
+        rows.append(
+            {
+                "plane": plane,
+                "fold": f"{one} and {other}",
+                "feature": DRIFT_FEATURE,
+                "divergence": value,
+                "limit": limit,
+                "problem": problem,
+            }
+        )
     return pd.DataFrame(rows)
 
 
@@ -119,7 +130,12 @@ def _statistics(folder: Path, split: str) -> statistics_pb2.DatasetFeatureStatis
 
 def _rows(found: anomalies_pb2.Anomalies, plane: str, split: str) -> list[dict[str, str]]:
     rows = [
-        {"plane": plane, "fold": split, "feature": name, "problem": info.description or info.short_description}
+        {
+            "plane": plane,
+            "fold": split,
+            "feature": name,
+            "problem": info.description or info.short_description,
+        }
         for name, info in found.anomaly_info.items()
     ]
     if found.HasField("dataset_anomaly_info"):

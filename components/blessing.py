@@ -41,7 +41,13 @@ def bless(artifact: Any, gates: Sequence[Gate], name: str) -> pd.DataFrame:
     failed = [gate for gate in gates if not gate.passed]
     for gate in failed:
         short = gate.threshold - gate.value
-        log.warning("not blessed: %s is %.3f, %.3f below the gate of %.3f", gate.gate, gate.value, short, gate.threshold)
+        log.warning(
+            "not blessed: %s is %.3f, %.3f below the gate of %.3f",
+            gate.gate,
+            gate.value,
+            short,
+            gate.threshold,
+        )
     blessed = not failed
     artifact.set_int_custom_property("blessed", int(blessed))
     folder = Path(artifact.uri)

@@ -14,7 +14,7 @@ from lesions.progress import LOGGER, to_log
 
 
 @component
-def DatasetValidator(  # noqa: N802, D417 - a component's name is its type; TFX passes the parameters
+def DatasetValidator(
     manifest: OutputArtifact[artifacts.Manifest],
     data: Parameter[str],
     data_digest: Parameter[str],
@@ -38,9 +38,13 @@ def DatasetValidator(  # noqa: N802, D417 - a component's name is its type; TFX 
     checked = check_dataset(dataset, workers=workers, progress=to_log("checking every scan and mask"))
     errors = [finding for finding in checked.findings if finding.severity == "error"]
     for finding in errors:
-        logging.getLogger(LOGGER).warning("put aside: %s: %s; %s", finding.file, finding.problem, finding.remedy)
+        logging.getLogger(LOGGER).warning(
+            "put aside: %s: %s; %s", finding.file, finding.problem, finding.remedy
+        )
     if errors and strict:
-        raise InputError(f"{data}: {len(errors)} files with errors, and strict is set; see `raxnet check {data}`")
+        raise InputError(
+            f"{data}: {len(errors)} files with errors, and strict is set; see `raxnet check {data}`"
+        )
     Manifest(
         name=dataset.name,
         phantom=dataset.phantom,

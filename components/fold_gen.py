@@ -11,7 +11,7 @@ from lesions.statistics import read_tables
 
 
 @component
-def FoldGen(  # noqa: N802 - a component's name is its type
+def FoldGen(
     tables: InputArtifact[artifacts.LesionTables],
     fold_map: OutputArtifact[artifacts.FoldMap],
     folds: Parameter[int],

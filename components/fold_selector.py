@@ -14,7 +14,7 @@ from tfx.types.standard_artifacts import Model, ModelBlessing, ModelEvaluation
 
 from components import artifacts
 from components.blessing import is_blessed
-from components.slice_evaluator import GATES, read_summary
+from components.slice_evaluator import read_summary
 from lesions.progress import LOGGER
 from trainer.job import HISTORY
 
@@ -26,7 +26,7 @@ log = logging.getLogger(LOGGER)
 class Executor(base_executor.BaseExecutor):
     """Compares the folds' summaries and copies the best model."""
 
-    def Do(  # noqa: N802 - TFX's name
+    def Do(
         self, input_dict: dict[str, Any], output_dict: dict[str, Any], exec_properties: dict[str, Any]
     ) -> None:
         """Writes the chosen model, its blessing, and the table that says why it was chosen."""
@@ -37,7 +37,9 @@ class Executor(base_executor.BaseExecutor):
         table = score(evaluations, {k: is_blessed(of["blessing", k]) for k in folds})
         best = choose(table)
         log.info("%s: fold %d chosen of %s", exec_properties["plane"], best, ", ".join(map(str, folds)))
-        shutil.copytree(of["model", best].uri, artifact_utils.get_single_uri(output_dict["model"]), dirs_exist_ok=True)
+        shutil.copytree(
+            of["model", best].uri, artifact_utils.get_single_uri(output_dict["model"]), dirs_exist_ok=True
+        )
         blessing = artifact_utils.get_single_instance(output_dict["blessing"])
         shutil.copytree(of["blessing", best].uri, blessing.uri, dirs_exist_ok=True)
         blessing.set_int_custom_property("blessed", int(is_blessed(of["blessing", best])))

@@ -18,7 +18,7 @@ from serving.predictor import SavedModelPredictor
 
 
 @component
-def FusionEvaluator(  # noqa: N802 - a component's name is its type
+def FusionEvaluator(
     manifest: InputArtifact[artifacts.Manifest],
     fold_map: InputArtifact[artifacts.FoldMap],
     evaluation: OutputArtifact[artifacts.FusionEvaluation],
@@ -54,7 +54,9 @@ def FusionEvaluator(  # noqa: N802 - a component's name is its type
     """
     models = dict(zip(PLANES, (model_axial, model_sagittal, model_coronal), strict=True))
     blessings = dict(zip(PLANES, (blessing_axial, blessing_sagittal, blessing_coronal), strict=True))
-    predictor = SavedModelPredictor({p: Path(m.uri) / "Format-Serving" for p, m in models.items() if m is not None})
+    predictor = SavedModelPredictor(
+        {p: Path(m.uri) / "Format-Serving" for p, m in models.items() if m is not None}
+    )
     folds = pd.read_csv(Path(fold_map.uri) / "folds.csv")
     held_out = set(folds.loc[folds["fold"] == 0, "subject"])
     known = read_manifest(Path(manifest.uri))

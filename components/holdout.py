@@ -18,7 +18,13 @@ PLANE_THRESHOLD = 0.5  # a plane's own mask is probability > 0.5 (raxnet.md, 9)
 
 
 def evaluate_holdout(
-    scans: Sequence[Scan], grid: Grid, predictor: Predictor, rule: str, threshold: float, masks: Path, progress: Progress
+    scans: Sequence[Scan],
+    grid: Grid,
+    predictor: Predictor,
+    rule: str,
+    threshold: float,
+    masks: Path,
+    progress: Progress,
 ) -> pd.DataFrame:
     """Segments and scores every scan; none is left out.
 
@@ -52,5 +58,11 @@ def evaluate_holdout(
 def _scores(truth: np.ndarray, predicted: np.ndarray) -> dict[str, float]:
     tp = int((truth & predicted).sum())
     fp, fn = int(predicted.sum()) - tp, int(truth.sum()) - tp
-    scores = {name: float(getattr(metrics, name)(tp, fp, fn, 0.0)) for name in ("dice", "recall", "precision")}
-    return {"lesion_voxels": tp + fn, "tp": tp, "fp": fp, "fn": fn} | scores | {"volume_difference": abs(fp - fn)}
+    scores = {
+        name: float(getattr(metrics, name)(tp, fp, fn, 0.0)) for name in ("dice", "recall", "precision")
+    }
+    return (
+        {"lesion_voxels": tp + fn, "tp": tp, "fp": fp, "fn": fn}
+        | scores
+        | {"volume_difference": abs(fp - fn)}
+    )

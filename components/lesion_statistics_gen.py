@@ -12,7 +12,7 @@ from lesions.statistics import compute_tables
 
 
 @component
-def LesionStatisticsGen(  # noqa: N802 - a component's name is its type
+def LesionStatisticsGen(
     manifest: InputArtifact[artifacts.Manifest],
     tables: OutputArtifact[artifacts.LesionTables],
     workers: Parameter[int],

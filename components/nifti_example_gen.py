@@ -60,7 +60,7 @@ class _Progress(beam.DoFn):
 class Executor(base_beam_executor.BaseBeamExecutor):
     """Runs the Beam pipeline, then makes sure that every subject is there."""
 
-    def Do(  # noqa: N802 - TFX's name
+    def Do(
         self, input_dict: dict[str, Any], output_dict: dict[str, Any], exec_properties: dict[str, Any]
     ) -> None:
         """Writes three Examples artifacts with a split per fold; the hold-out is in none of them."""
@@ -85,7 +85,9 @@ def _finish(folder: Path, work: list[tuple[Scan, int]], manifest: Manifest, fold
         scan.subject for scan, fold in work if not records.shard_path(folder, fold, scan.subject).is_file()
     ]
     if missing:
-        raise WorkError(f"{folder}: no records of {', '.join(missing[:5])}; {len(missing)} subjects are missing")
+        raise WorkError(
+            f"{folder}: no records of {', '.join(missing[:5])}; {len(missing)} subjects are missing"
+        )
     shutil.rmtree(folder / "partial", ignore_errors=True)
     job.Facts(manifest.name, manifest.phantom, manifest.digest, fold_map, manifest.grid).write(folder)
 

@@ -23,7 +23,7 @@ log = logging.getLogger(LOGGER)
 class Executor(executor.Executor):
     """Pushes a blessed model into `<base>/<version>`, which TF Serving watches."""
 
-    def Do(  # noqa: N802 - TFX's name
+    def Do(
         self, input_dict: dict[str, Any], output_dict: dict[str, Any], exec_properties: dict[str, Any]
     ) -> None:
         """Pushes, or says why not."""

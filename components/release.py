@@ -22,7 +22,7 @@ log = logging.getLogger(LOGGER)
 
 
 @component
-def Release(  # noqa: N802 - a component's name is its type
+def Release(
     evaluation: InputArtifact[artifacts.FusionEvaluation],
     release: OutputArtifact[artifacts.ReleaseRecord],
     serving_models: Parameter[str],
@@ -43,7 +43,9 @@ def Release(  # noqa: N802 - a component's name is its type
         pushed_coronal: See above.
     """
     given = dict(zip(PLANES, (pushed_axial, pushed_sagittal, pushed_coronal), strict=True))
-    pushed = {p: a.get_string_custom_property("pushed_destination") for p, a in given.items() if a is not None}
+    pushed = {
+        p: a.get_string_custom_property("pushed_destination") for p, a in given.items() if a is not None
+    }
     out = Path(release.uri)
     out.mkdir(parents=True, exist_ok=True)
     content: dict[str, Any] = {"released": False}
@@ -51,9 +53,15 @@ def Release(  # noqa: N802 - a component's name is its type
         summary = pd.read_csv(Path(evaluation.uri) / "summary.csv")
         content = describe({plane: Path(folder) for plane, folder in pushed.items()}, summary)
         content["id"] = publish(content, Path(serving_models) / "releases")
-        log.info("released %s: %s", content["id"], ", ".join(f"{p} {m['version']}" for p, m in content["models"].items()))
+        log.info(
+            "released %s: %s",
+            content["id"],
+            ", ".join(f"{p} {m['version']}" for p, m in content["models"].items()),
+        )
     else:
-        log.warning("nothing released: %s", ", ".join(p for p, folder in pushed.items() if not folder) + " not pushed")
+        log.warning(
+            "nothing released: %s", ", ".join(p for p, folder in pushed.items() if not folder) + " not pushed"
+        )
     (out / "release.json").write_text(json.dumps(content, indent=2) + "\n")
 
 

@@ -21,11 +21,21 @@ from reports.content import Picture, RunReport, Training
 from reports.report import write_report
 from serving.device import describe
 
-PACKAGES = ("raxnet-pipeline", "tfx", "tensorflow", "keras", "apache-beam", "numpy", "pandas", "scipy", "nibabel")
+PACKAGES = (
+    "raxnet-pipeline",
+    "tfx",
+    "tensorflow",
+    "keras",
+    "apache-beam",
+    "numpy",
+    "pandas",
+    "scipy",
+    "nibabel",
+)
 
 
 @component
-def ReportGen(  # noqa: N802 - a component's name is its type
+def ReportGen(
     manifest: InputArtifact[artifacts.Manifest],
     tables: InputArtifact[artifacts.LesionTables],
     fold_map: InputArtifact[artifacts.FoldMap],
@@ -61,7 +71,9 @@ def ReportGen(  # noqa: N802 - a component's name is its type
     measured, frame = read_tables(Path(tables.uri)), pd.read_csv(folds / "folds.csv")
     holdout = pd.read_csv(fused / "holdout.csv")
     released = json.loads((Path(release.uri) / "release.json").read_text())
-    chosen = {p: json.loads((folder / "selection.json").read_text())["fold"] for p, folder in selections.items()}
+    chosen = {
+        p: json.loads((folder / "selection.json").read_text())["fold"] for p, folder in selections.items()
+    }
     content = RunReport(
         title=f"RAX-Net run on {known.name}",
         statement=statement(known.name, _trained_subjects(frame, chosen), known.phantom),
@@ -77,7 +89,10 @@ def ReportGen(  # noqa: N802 - a component's name is its type
         trainings=[training for p, folder in selections.items() for training in _trainings(p, folder)],
         slice_metrics=pd.concat([_fold_table(p, folder, "summary.csv") for p, folder in selections.items()]),
         holdout=holdout,
-        gates=pd.concat([pd.read_csv(fused / "gates.csv")] + [_fold_table(p, f, "gates.csv") for p, f in selections.items()]),
+        gates=pd.concat(
+            [pd.read_csv(fused / "gates.csv")]
+            + [_fold_table(p, f, "gates.csv") for p, f in selections.items()]
+        ),
         models=_models(released, chosen),
         release=released if released["released"] else None,
         pictures=_pictures(holdout),

@@ -19,7 +19,7 @@ LESION_SLICES = "lesion slices"
 
 
 @component
-def SliceEvaluator(  # noqa: N802 - a component's name is its type
+def SliceEvaluator(
     model: InputArtifact[Model],
     examples: InputArtifact[Examples],
     evaluation: OutputArtifact[ModelEvaluation],
@@ -43,7 +43,9 @@ def SliceEvaluator(  # noqa: N802 - a component's name is its type
         seed: Of the normals in the published protocol.
         code: Digest of the code that does this.
     """
-    counts = slice_counts(Path(model.uri) / "Format-Serving", Path(examples.uri), fold, f"{plane}, fold {fold}: evaluating")
+    counts = slice_counts(
+        Path(model.uri) / "Format-Serving", Path(examples.uri), fold, f"{plane}, fold {fold}: evaluating"
+    )
     summary = slice_summary(counts, seed)
     out = Path(evaluation.uri)
     out.mkdir(parents=True, exist_ok=True)

@@ -1,10 +1,11 @@
 """Groups of subjects with equal lesion-size distributions: random starts improved by swaps of two subjects.
 
-raxnet.md, 3. What a group may differ in from the whole (CDF of the lesion sizes, shares of the size categories,
-rank sum) is a sum over its subjects. So the sum of squares of these differences changes, when two subjects swap
-groups, by an amount that follows from scalar products alone, and the best of all swaps is found at once. The
-features are rounded to whole numbers small enough that all products are exact in float64: the order in which a
-machine adds them does not matter, and the same seed gives the same groups everywhere.
+raxnet.md, 3. What a group may differ in from the whole (CDF of the lesion sizes, shares of the size
+categories, rank sum) is a sum over its subjects. So the sum of squares of these differences changes, when
+two subjects swap groups, by an amount that follows from scalar products alone, and the best of all swaps is
+found at once. The features are rounded to whole numbers small enough that all products are exact in
+float64: the order in which a machine adds them does not matter, and the same seed gives the same groups
+everywhere.
 """
 
 from __future__ import annotations
@@ -71,7 +72,7 @@ def balance(
 
 
 def worst_figure(samples: list[Sample], groups: np.ndarray) -> float:
-    """Largest of KS, TV and |z| of all planes and groups against the other groups, in units of their limits."""
+    """Largest KS, TV and |z| of all planes and groups against the other groups, in units of their limits."""
     count = int(groups.max()) + 1
     worst = 0.0
     for sample in samples:
@@ -99,7 +100,7 @@ def _distance(counts: np.ndarray, group: np.ndarray, count: int) -> np.ndarray:
 
 
 def _z(sizes: np.ndarray, group: np.ndarray, count: int) -> np.ndarray:
-    """Mann-Whitney z of each group against the others (ties ignored in the variance: they make it smaller)."""
+    """Mann-Whitney z of each group against the others (variance without ties: barely smaller)."""
     n = np.bincount(group, minlength=count).astype(float)
     ranks = np.bincount(group, weights=stats.rankdata(sizes), minlength=count)
     total = len(sizes)
@@ -108,7 +109,7 @@ def _z(sizes: np.ndarray, group: np.ndarray, count: int) -> np.ndarray:
 
 
 def _features(samples: list[Sample], subjects: int) -> np.ndarray:
-    """(subjects, features) whole numbers in float64; a group's column sums are its differences from the whole."""
+    """(subjects, features) whole numbers in float64; a group's sums are its differences from the whole."""
     columns = [np.zeros(subjects)]
     for sample in samples:
         columns += _columns(sample, subjects)

@@ -1,10 +1,10 @@
 """Distribution batches: one epoch's plan, in which every batch mirrors the size categories of the whole.
 
-raxnet.md, 5. A batch is half lesion slices, half normal ones. Shares are rounded so that batches and categories
-both add up (controlled rounding): every lesion slice is used exactly once, and every batch has floor or ceil of its
-share of every category, the last, short one too. Full batches have equal shares, which makes the construction
-short: the short batch is rounded first; what a category then has beyond its floors are single slices, at most one
-per full batch, dealt over the full batches in turn.
+raxnet.md, 5. A batch is half lesion slices, half normal ones. Shares are rounded so that batches and
+categories both add up (controlled rounding): every lesion slice is used exactly once, and every batch has
+floor or ceil of its share of every category, the last, short one too. Full batches have equal shares, which
+makes the construction short: the short batch is rounded first; what a category then has beyond its floors
+are single slices, at most one per full batch, dealt over the full batches in turn.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ import numpy as np
 import pandas as pd
 
 from lesions.errors import InputError
+from lesions.folds import HOLDOUT
+from lesions.statistics import Tables, size_category
 
 NORMAL = 0
 
@@ -27,9 +29,9 @@ def plan(categories: np.ndarray, batch_size: int, seed: int, epoch: int) -> list
         epoch: 0 or more.
 
     Returns:
-        Row numbers of each batch: lesion slices first, then as many normal ones (losses sum over the batch, so the
-        order inside it does not matter). Normals are drawn anew each epoch, none twice while they last; without
-        any, batches are their lesion halves.
+        Row numbers of each batch: lesion slices first, then as many normal ones (losses sum over the batch,
+        so the order inside it does not matter). Normals are drawn anew each epoch, none twice while they
+        last; without any, batches are their lesion halves.
 
     Raises:
         InputError: A batch size that is odd or below 2, a negative seed or epoch, or no lesion slice.
@@ -46,6 +48,37 @@ def plan(categories: np.ndarray, batch_size: int, seed: int, epoch: int) -> list
     )
     lesions = np.concatenate(queues)[np.argsort(batch_of, kind="stable")]
     return _with_normals(_split(lesions, half), np.flatnonzero(categories == NORMAL), rng)
+
+
+def training_slices(tables: Tables, folds: pd.DataFrame, plane: str, validation_fold: int) -> pd.DataFrame:
+    """The slices that a plane's model may learn from: of all folds but the validation fold and the hold-out.
+
+    Args:
+        tables: Lesion statistics; normal slices need the table of every slice.
+        folds: Columns subject, fold.
+        plane: axial, sagittal or coronal.
+        validation_fold: 1..K.
+
+    Returns:
+        Columns subject, slice, category: lesion slices, then normal ones that are not pure background.
+
+    Raises:
+        InputError: No such fold, or no table of the plane.
+    """
+    present = sorted(set(folds["fold"]) - {HOLDOUT})
+    if validation_fold not in present:
+        raise InputError(f"validation fold: must be one of {present}, found {validation_fold}")
+    if plane not in tables.planes:
+        raise InputError(f"plane: no table of {plane} slices, there are {', '.join(tables.planes)}")
+    training = folds.loc[~folds["fold"].isin([HOLDOUT, validation_fold]), "subject"]
+    lesions = tables.planes[plane]
+    lesions = lesions.assign(category=size_category(lesions["voxels"].to_numpy(), plane, tables.grid))
+    parts = [lesions]
+    if plane in tables.slices:
+        every = tables.slices[plane]
+        parts.append(every[(every["lesion_voxels"] == 0) & (every["nonzero"] > 0)].assign(category=NORMAL))
+    rows = pd.concat(parts)[["subject", "slice", "category"]]
+    return rows[rows["subject"].isin(training)].reset_index(drop=True)
 
 
 def plain_plan(categories: np.ndarray, batch_size: int, seed: int, epoch: int) -> list[np.ndarray]:
@@ -82,8 +115,8 @@ def quality(categories: np.ndarray, batches: list[np.ndarray]) -> pd.DataFrame:
 def minimum_tv(categories: np.ndarray, batch_size: int) -> float:
     """The smallest mean TV that any plan with floor or ceil of every share can reach.
 
-    How many full batches round a category up follows from its total and the short batch alone, so the mean does
-    too, category by category: the best rounding of the short batch gives the minimum.
+    How many full batches round a category up follows from its total and the short batch alone, so the mean
+    does too, category by category: the best rounding of the short batch gives the minimum.
     """
     categories, half = _checked(categories, batch_size)
     counts = _counts(categories)
@@ -94,7 +127,9 @@ def minimum_tv(categories: np.ndarray, batch_size: int) -> float:
 def _checked(categories: np.ndarray, batch_size: int) -> tuple[np.ndarray, int]:
     """Categories as integers, and the lesion slices of a full batch."""
     if batch_size < 2 or batch_size % 2:
-        raise InputError(f"batch size: must be even, 2 or more (half lesion, half normal), found {batch_size}")
+        raise InputError(
+            f"batch size: must be even, 2 or more (half lesion, half normal), found {batch_size}"
+        )
     categories = np.asarray(categories, dtype=np.int64)
     if not (categories != NORMAL).any():
         raise InputError("batches: no slice with lesion to train on; check the tables and the fold map")
@@ -113,12 +148,12 @@ def _counts(categories: np.ndarray) -> np.ndarray:
 
 
 def _rounded(counts: np.ndarray, half: int, rng: np.random.Generator) -> np.ndarray:
-    """(batches, categories) slices: every entry floor or ceil of its share, all sums exact, the short row last."""
+    """(batches, categories) slices: entries floor or ceil of their share, sums exact, the short row last."""
     full = int(counts.sum()) // half
     short = _short_batch(counts, half, rng.permutation(len(counts)))
     floor, extra = _full_batches(counts, half, short)
-    # Each category's run of extra slices goes on where the one before stopped. A run is never longer than once
-    # round, so no batch gets two of one category, and all batches get the same number.
+    # Each category's run of extra slices goes on where the one before stopped. A run is never longer than
+    # once round, so no batch gets two of one category, and all batches get the same number.
     order = rng.permutation(len(counts))
     run = np.repeat(order, extra[order])
     table = np.tile(floor, (full, 1))
@@ -128,7 +163,7 @@ def _rounded(counts: np.ndarray, half: int, rng: np.random.Generator) -> np.ndar
 
 
 def _short_batch(counts: np.ndarray, half: int, ties: np.ndarray) -> np.ndarray:
-    """(categories,) slices of the short batch, rounded for the smallest mean TV; zeros where all batches are full.
+    """(categories,) slices of the short batch, rounded for the smallest mean TV; zeros where there is none.
 
     Args:
         counts: (categories,) lesion slices.

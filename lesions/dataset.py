@@ -1,4 +1,4 @@
-"""Finds the scans and lesion masks of a data set: ATLAS's cohort tree, its BIDS form, or a BIDS derivative."""
+"""Finds scans and lesion masks: in ATLAS's cohort tree, its BIDS form, or another BIDS derivative."""
 
 from __future__ import annotations
 
@@ -80,7 +80,8 @@ def discover(root: str | Path) -> Dataset:
     """Lists the scans of a data set; opens no image.
 
     Args:
-        root: ATLAS's folder (with Training/ and Testing/), the root of a bidsified tree, or a BIDS derivative.
+        root: ATLAS's folder (with Training/ and Testing/), the root of a bidsified tree, or a BIDS
+            derivative.
 
     Raises:
         InputError: No such folder, no scan, no lesion mask, two files for one subject and session, or a file
@@ -120,7 +121,9 @@ def is_testing(dataset: Dataset, scan: Scan) -> bool:
 def _search(root: Path) -> _Files:
     unmasked = None
     for layout, patterns in _TREES:
-        folders = tuple(sorted({f for p in patterns for f in ([root] if p == "." else root.glob(p)) if f.is_dir()}))
+        folders = tuple(
+            sorted({f for p in patterns for f in ([root] if p == "." else root.glob(p)) if f.is_dir()})
+        )
         found = _list(layout, folders)
         if found.images and found.masks:
             return found
@@ -159,7 +162,9 @@ def _key(path: Path) -> tuple[str, str]:
         raise ValueError(f"not a BIDS name: {path.name}")
     subject, session = match["subject"], match["session"] or ""
     if subject not in path.parts or (session and session not in path.parts):
-        raise InputError(f"{path}: name says {subject} {session}, folder says another; rename or move the file")
+        raise InputError(
+            f"{path}: name says {subject} {session}, folder says another; rename or move the file"
+        )
     return subject, session
 
 

@@ -33,6 +33,19 @@ def write_csv(path: str | Path, frame: pd.DataFrame) -> None:
     write_text(path, frame.to_csv(index=False, lineterminator="\n"))
 
 
+def require_writable(folder: str | Path) -> None:
+    """Fails before long work, not after it, where a folder cannot be made or written; makes nothing.
+
+    Raises:
+        InputError: A file is in its way, or its nearest existing parent may not be written.
+    """
+    near = Path(folder).absolute()
+    while not near.exists() and near != near.parent:
+        near = near.parent
+    if not near.is_dir() or not os.access(near, os.W_OK | os.X_OK):
+        raise InputError(f"{folder}: cannot be written ({near} is in the way); choose another folder")
+
+
 def _remove(path: Path) -> None:
     try:
         path.unlink(missing_ok=True)

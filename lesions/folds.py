@@ -1,4 +1,4 @@
-"""Hold-out and folds: one subject -> fold map for all planes, each fold with the lesion sizes of the whole."""
+"""Hold-out and folds: one subject -> fold map for all planes, each fold with the whole's lesion sizes."""
 
 from __future__ import annotations
 
@@ -69,8 +69,8 @@ def quality(tables: Tables, folds: pd.DataFrame) -> pd.DataFrame:
         folds: Columns subject, fold.
 
     Returns:
-        Columns table ("3d" or a plane), fold, subjects, n (rows: subjects or lesion slices), tv (of the six size
-        categories), ks, mwu_p (two-sided); NaN where one side is empty.
+        Columns table ("3d" or a plane), fold, subjects, n (rows: subjects or lesion slices), tv (of the six
+        size categories), ks, mwu_p (two-sided); NaN where one side is empty.
     """
     rows = []
     fold_of = folds.set_index("subject")["fold"]
@@ -107,10 +107,14 @@ def check_folds(frame: pd.DataFrame, subjects: Iterable[str]) -> None:
         if name:
             raise InputError(f"fold map: {name[0]} {fault}")
     if not pd.api.types.is_integer_dtype(frame["fold"]):
-        raise InputError("fold map: folds must be whole numbers (0 = hold-out, 1, 2, ...); correct the column fold")
+        raise InputError(
+            "fold map: folds must be whole numbers (0 = hold-out, 1, 2, ...); correct the column fold"
+        )
     present = set(map(int, frame["fold"])) - {HOLDOUT}
     if len(present) < 2 or present != set(range(1, len(present) + 1)):
-        raise InputError(f"fold map: folds must be 1..K, K 2 or more, found {sorted(present)}; number them anew")
+        raise InputError(
+            f"fold map: folds must be 1..K, K 2 or more, found {sorted(present)}; number them anew"
+        )
 
 
 def folds_digest(frame: pd.DataFrame) -> str:

@@ -14,11 +14,13 @@ from lesions.grid import SPACE, Grid, Volume, resample, template_grid
 
 TEMPLATE = "mni_icbm152_t1_tal_nlin_sym_09a_converted.nii.gz"  # the brain alone, on the ATLAS grid
 WORKING = 4.0  # mm; finer is slower and decides no better
-MARGIN = 2  # working voxels of dark rim around the brain: CSF and bone, or nothing where they were stripped
-EVERY = 3  # of the working voxels one in three is compared
+AROUND = (
+    5.0  # working voxels: each voxel is judged against so wide a neighborhood, without bias field and scalp
+)
+EVERY = 3  # of the brain's working voxels one in three is compared
 REACH = (40.0, 40.0, 40.0, 40.0, 40.0, 40.0, 15.0)  # mm, degrees, and about 2 % of size per unit
-NEAR, FAR = 8.0, 12.0  # mm: 5 mm or 5 degrees measure 4 to 7, 20 mm or 20 degrees 16 and more
-ALIKE = 0.75  # least correlation, once moved into place, of something that is a head
+NEAR, FAR = 10.0, 13.0  # mm: 5 mm or 5 degrees measure 3 to 9, 20 mm or 20 degrees 15 and more (phantom)
+ALIKE = 0.48  # least correlation, once moved into place, of something that is a head
 
 INSIDE, UNCERTAIN, OUTSIDE = "in MNI space", "uncertain", "not in MNI space"
 
@@ -50,8 +52,8 @@ class MniCheck:
 def mni_check(volume: Volume) -> MniCheck:
     """Measures how far a T1 scan lies from the MNI152 brain, with or without skull.
 
-    The template is moved, turned and scaled over the scan until both correlate best, from where it is; how far
-    it had to go is the answer. A correlation alone would depend on skull, contrast and bias field.
+    The template is moved, turned and scaled over the scan until both correlate best, from where it is. How
+    far it had to go is the answer. A correlation alone would depend on lesion, contrast and bias field.
 
     Args:
         volume: Finite T1 intensities in any orientation and spacing.
@@ -79,27 +81,23 @@ def mni_check(volume: Volume) -> MniCheck:
         options={"xtol": 0.3, "ftol": 1e-3, "maxiter": 4},
     )
     moved = _matrix(found.x, template.center)
-    shifts = template.brain @ moved[:3, :3].T + moved[:3, 3] - template.brain
+    shifts = template.points @ moved[:3, :3].T + moved[:3, 3] - template.points
     return _judge(similarity(start), -float(found.fun), float(np.sqrt((shifts**2).sum(axis=1).mean())))
 
 
 def _judge(similarity: float, best: float, offset: float) -> MniCheck:
     how = f"similarity {similarity:.2f}, brain about {offset:.0f} mm from the template's"
-    if best < ALIKE:
-        verdict, sure = OUTSIDE, "is not in MNI space, or is no T1 scan of a head"
-        how = f"similarity {similarity:.2f}, at best {best:.2f} when moved"
-    elif offset <= NEAR:
+    if best >= ALIKE and offset <= NEAR:
         return MniCheck(similarity, INSIDE, f"the scan lies in MNI space ({how})", offset, best)
-    elif offset <= FAR:
-        verdict, sure = UNCERTAIN, "may not be in MNI space"
-    else:
-        verdict, sure = OUTSIDE, "is not in MNI space"
+    if best < ALIKE:
+        how = f"similarity {similarity:.2f}, at best {best:.2f} when moved; or it is no T1 scan of a head"
+    verdict, sure = (UNCERTAIN, "may not be") if offset <= FAR else (OUTSIDE, "is not")
     remedy = f"the mask may be wrong; register the scan to {SPACE} first"
-    return MniCheck(similarity, verdict, f"the scan {sure} ({how}): {remedy}", offset, best)
+    return MniCheck(similarity, verdict, f"the scan {sure} in MNI space ({how}): {remedy}", offset, best)
 
 
 def _working_copy(volume: Volume) -> Volume:
-    """The scan along its own axes at the working spacing, smoothed, its brightest tissue (fat) capped."""
+    """The scan along its own axes at the working spacing, its brightest tissue (fat) capped, evened out."""
     zoom = WORKING / np.array(volume.grid.spacing)
     shape = tuple(int(n) for n in np.maximum(np.ceil(np.array(volume.grid.shape) / zoom), 2))
     matrix = volume.grid.matrix @ np.diag([*zoom, 1.0])
@@ -109,7 +107,14 @@ def _working_copy(volume: Volume) -> Volume:
     tissue = data[data > data.mean() / 2]
     if tissue.size:
         data = np.minimum(data, np.percentile(tissue, 80))
-    return Volume(ndimage.gaussian_filter(data, 1.0), coarse.grid)
+    return Volume(_even(data), coarse.grid)
+
+
+def _even(data: np.ndarray) -> np.ndarray:
+    """Each voxel against mean and spread of its neighborhood, smoothed: what is left is anatomy."""
+    above = data - ndimage.gaussian_filter(data, AROUND)
+    spread = np.sqrt(ndimage.gaussian_filter(above**2, AROUND))
+    return ndimage.gaussian_filter(above / (spread + 0.1 * spread.max() + 1e-6), 1.0)
 
 
 def _matrix(parameters: np.ndarray, center: np.ndarray) -> np.ndarray:
@@ -128,9 +133,8 @@ def _matrix(parameters: np.ndarray, center: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True, eq=False)
 class _Template:
-    points: np.ndarray  # (n, 3) mm, brain and rim
-    values: np.ndarray  # (n,) intensities there, mean 0, standard deviation 1
-    brain: np.ndarray  # (m, 3) mm
+    points: np.ndarray  # (n, 3) mm, in the brain
+    values: np.ndarray  # (n,) evened intensities there, mean 0, standard deviation 1
     center: np.ndarray  # (3,) mm, of the brain
 
 
@@ -138,11 +142,7 @@ class _Template:
 def _template() -> _Template:
     with as_file(files("nilearn.datasets.data") / TEMPLATE) as path:
         coarse = resample(nifti.read(path), template_grid(WORKING))
-    brain = coarse.data > 0.1 * coarse.data.max()
-    rim = ndimage.binary_dilation(brain, iterations=MARGIN)
-    voxels = np.argwhere(rim)[::EVERY]
-    values = ndimage.gaussian_filter(coarse.data, 1.0)[tuple(voxels.T)]
-    matrix = coarse.grid.matrix
-    inside = np.argwhere(brain)[::EVERY] @ matrix[:3, :3].T + matrix[:3, 3]
-    points = voxels @ matrix[:3, :3].T + matrix[:3, 3]
-    return _Template(points, (values - values.mean()) / values.std(), inside, inside.mean(axis=0))
+    voxels = np.argwhere(coarse.data > 0.1 * coarse.data.max())[::EVERY]
+    values = _even(coarse.data)[tuple(voxels.T)]
+    points = voxels @ coarse.grid.matrix[:3, :3].T + coarse.grid.matrix[:3, 3]
+    return _Template(points, (values - values.mean()) / values.std(), points.mean(axis=0))

@@ -48,7 +48,7 @@ def read(path: str | Path, dtype: type = np.float32) -> Volume:
     if Path(path).stat().st_size * (MOST_PACKED if str(path).endswith(".gz") else 1) < stored:
         raise InputError(f"{path}: too small for its shape {shape}, truncated; copy or download it again")
     try:
-        data = np.asanyarray(image.dataobj, dtype=dtype).reshape(shape)
+        data: np.ndarray = np.asanyarray(image.dataobj, dtype=dtype).reshape(shape)
     except UNREADABLE as error:
         raise InputError(f"{path}: cannot be read to its end ({error}); copy or download it again") from None
     except MemoryError:

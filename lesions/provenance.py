@@ -1,4 +1,4 @@
-"""What a model was trained on, kept inside the model, and the sentence that every mask and page must carry."""
+"""What a model was trained on, kept inside it, and the sentence that every mask and page must carry."""
 
 from __future__ import annotations
 
@@ -93,5 +93,5 @@ def read_card(model: Path) -> ModelCard:
         return ModelCard(**content)
     except FileNotFoundError:
         raise InputError(f"{model}: no raxnet model here ({CARD_FILE} is missing); check --models") from None
-    except (ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(f"{path}: damaged ({error}); export the model again") from None

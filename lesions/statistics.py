@@ -40,7 +40,7 @@ class Tables:
         lesions_3d: A row per subject: subject, lesions (26-connected components), voxels, largest, sizes (all
             component sizes, largest first, separated by spaces; absent in tables of other origin).
         planes: By plane, a row per slice with lesion: subject, slice, lesions (8-connected), voxels, largest.
-        slices: By plane, a row per slice: subject, slice, nonzero (image voxels), lesion_voxels.
+        slices: By plane, a row per slice: subject, slice, nonzero (image voxels above 0), lesion_voxels.
         grid: Grid of the scans; None means 1 mm.
     """
 
@@ -50,7 +50,7 @@ class Tables:
     grid: Grid | None = None
 
     def write(self, folder: str | Path) -> None:
-        """Writes lesions_3d.csv, lesions_{plane}.csv, slices_{plane}.csv and grid.json; each appears whole."""
+        """Writes lesions_3d.csv, lesions_{plane}.csv, slices_{plane}.csv, grid.json; each appears whole."""
         folder = Path(folder)
         write_csv(folder / "lesions_3d.csv", self.lesions_3d)
         for plane, frame in self.planes.items():
@@ -68,12 +68,12 @@ def compute_tables(
 
     Args:
         scans: Those without a mask are passed over; one session per subject.
-        workers: Processes; each holds one scan and its mask (about 150 MB at 1 mm).
+        workers: Processes; each holds one scan and its mask (about 250 MB in all at 1 mm).
         progress: Called with (subjects done, subjects).
 
     Raises:
-        InputError: No mask at all, one without lesion, a subject twice, a file that cannot be read, or scans on
-            several grids.
+        InputError: No mask at all, one without lesion, a subject twice, a file that cannot be read, or
+            scans on several grids.
         WorkError: A worker died; names its subject.
     """
     labeled = [scan for scan in scans if scan.mask is not None]
@@ -87,7 +87,7 @@ def compute_tables(
     for row in rows[1:]:
         if row.grid.shape != rows[0].grid.shape:
             raise InputError(
-                f"{row.subject}: grid of {row.grid.shape} voxels, {rows[0].subject} has {rows[0].grid.shape}; "
+                f"{row.subject}: shape {row.grid.shape}, {rows[0].subject} has {rows[0].grid.shape}; "
                 "bring all scans to one grid (raxnet check lists them)"
             )
     return Tables(
@@ -115,7 +115,8 @@ def read_tables(folder: str | Path) -> Tables:
         strangers = sorted(set(frame["subject"]) - set(lesions_3d["subject"]))
         if strangers:
             raise InputError(
-                f"{folder}/lesions_{plane}.csv: {strangers[0]} is not in lesions_3d.csv; run raxnet stats again"
+                f"{folder}/lesions_{plane}.csv: {strangers[0]} is not in lesions_3d.csv; "
+                "run raxnet stats again"
             )
     return Tables(lesions_3d, planes, _read_planes(folder, "slices", COLUMNS_SLICES), _read_grid(folder))
 
@@ -140,7 +141,9 @@ def size_category(sizes: np.ndarray, table: str, grid: Grid | None = None) -> np
         (n,) int64.
     """
     # Sizes are whole numbers: an edge of 22.2 voxels parts them as 22 does. 1e-6 forgives the division.
-    return np.searchsorted(np.floor(edges(table, grid) + 1e-6), np.asarray(sizes), side="left").astype(np.int64)
+    return np.searchsorted(np.floor(edges(table, grid) + 1e-6), np.asarray(sizes), side="left").astype(
+        np.int64
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -157,14 +160,18 @@ def _tabulate(scan: Scan) -> _Rows:
     if scan.mask is None:
         raise ValueError(f"{scan.subject} has no mask")
     image = nifti.canonical(nifti.read(scan.image))
-    nonzero = image.data != 0
+    nonzero = image.data > 0  # negative voxels are background, as in the training records
     grid = image.grid
     del image
     lesion = nifti.canonical(nifti.read(scan.mask)).data > 0
     if lesion.shape != nonzero.shape:
-        raise InputError(f"{scan.mask}: shape {lesion.shape}, its scan has {nonzero.shape}; resample the mask")
+        raise InputError(
+            f"{scan.mask}: shape {lesion.shape}, its scan has {nonzero.shape}; resample the mask"
+        )
     if not lesion.any():
-        raise InputError(f"{scan.mask}: no lesion in it; mend the mask or leave the subject out (raxnet check)")
+        raise InputError(
+            f"{scan.mask}: no lesion in it; mend the mask or leave the subject out (raxnet check)"
+        )
     sizes = component_sizes(lesion)
     row: dict[str, str | int] = {
         "subject": scan.subject,
@@ -265,7 +272,10 @@ def _read(path: Path, columns: Sequence[str]) -> pd.DataFrame:
     for column in columns[1:]:
         if not (column == "sizes" or pd.api.types.is_integer_dtype(frame[column]) or frame.empty):
             raise InputError(f"{path}: column {column} must hold whole numbers; run raxnet stats again")
-    if frame["subject"].isna().any() or frame.duplicated(list(columns[: 2 if columns[1] == "slice" else 1])).any():
+    if (
+        frame["subject"].isna().any()
+        or frame.duplicated(list(columns[: 2 if columns[1] == "slice" else 1])).any()
+    ):
         raise InputError(f"{path}: a subject is empty or a row is there twice; run raxnet stats again")
     return frame
 

@@ -63,7 +63,11 @@ def holdout_summary(rows: pd.DataFrame) -> pd.DataFrame:
     out = []
     for prediction, group in rows.groupby("prediction", sort=False):
         row = {"prediction": prediction, "n": len(group)}
-        row |= {"dice": group["dice"].mean(), "dice_sd": group["dice"].std(), "dice_median": group["dice"].median()}
+        row |= {
+            "dice": group["dice"].mean(),
+            "dice_sd": group["dice"].std(),
+            "dice_median": group["dice"].median(),
+        }
         row |= {name: group[name].mean() for name in ("recall", "precision", "volume_difference")}
         out.append(row)
     return pd.DataFrame(out)

@@ -54,12 +54,19 @@ class Config:
 
     def __post_init__(self) -> None:
         """Checks what no single layer can check."""
-        require("planes", len(self.planes) > 0 and set(self.planes) <= set(PLANES), f"among {PLANES}", self.planes)
+        require(
+            "planes", len(self.planes) > 0 and set(self.planes) <= set(PLANES), f"among {PLANES}", self.planes
+        )
         require("planes", len(set(self.planes)) == len(self.planes), "named once each", self.planes)
         allowed = range(1, self.split.folds + 1)
         inside = len(self.train_folds) > 0 and all(fold in allowed for fold in self.train_folds)
         require("train_folds", inside, f"among 1 to split.folds = {self.split.folds}", self.train_folds)
-        require("train_folds", len(set(self.train_folds)) == len(self.train_folds), "named once each", self.train_folds)
+        require(
+            "train_folds",
+            len(set(self.train_folds)) == len(self.train_folds),
+            "named once each",
+            self.train_folds,
+        )
         require("device", self.device in DEVICES, f"one of {', '.join(DEVICES)}", self.device)
         require("workers", self.workers >= 0, "0 or more", self.workers)
 
@@ -83,11 +90,15 @@ def load(path: Path) -> Config:
     try:
         content: Any = yaml.safe_load(path.read_text())
     except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}); `raxnet init` writes one to start from") from None
+        raise InputError(
+            f"{path}: cannot be read ({error.strerror}); `raxnet init` writes one to start from"
+        ) from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: not YAML ({' '.join(str(error).split())})") from None
     if not isinstance(content, dict):
-        raise InputError(f"{path}: expected settings as `name: value`; `raxnet init` writes one to start from")
+        raise InputError(
+            f"{path}: expected settings as `name: value`; `raxnet init` writes one to start from"
+        )
     try:
         config = pydantic.TypeAdapter(Config).validate_python(content)
     except pydantic.ValidationError as error:

@@ -94,6 +94,7 @@ def logged(path: Path) -> Iterator[None]:
         file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
         root, logger = logging.getLogger(), logging.getLogger(LOGGER)
         before = root.handlers, logger.handlers, logger.propagate, root.level
+        logging.getLogger("absl").setLevel(logging.INFO)
         root.handlers, logger.handlers, logger.propagate = [file], [ConsoleHandler(person)], True
         root.setLevel(logging.INFO)
         logger.setLevel(logging.INFO)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -12,8 +12,18 @@ SCHEMA = ROOT / "schema" / "schema.pbtxt"
 DATA = ("lesions/errors.py", "lesions/grid.py", "lesions/nifti.py", "lesions/dataset.py")
 RECORDS = (*DATA, "lesions/slices.py", "lesions/ingest.py", "trainer/records.py")
 CODE = {
-    "DatasetValidator": (*DATA, "lesions/checks.py", "lesions/manifest.py", "components/dataset_validator.py"),
-    "LesionStatisticsGen": (*DATA, "lesions/slices.py", "lesions/statistics.py", "components/lesion_statistics_gen.py"),
+    "DatasetValidator": (
+        *DATA,
+        "lesions/checks.py",
+        "lesions/manifest.py",
+        "components/dataset_validator.py",
+    ),
+    "LesionStatisticsGen": (
+        *DATA,
+        "lesions/slices.py",
+        "lesions/statistics.py",
+        "components/lesion_statistics_gen.py",
+    ),
     "FoldGen": ("lesions/statistics.py", "lesions/folds.py", "components/fold_gen.py"),
     "NiftiExampleGen": (*RECORDS, "components/nifti_example_gen.py"),
     "AnomalyGate": ("components/anomaly_gate.py",),
@@ -51,7 +61,7 @@ CODE = {
 }
 
 
-@lru_cache(maxsize=None)
+@cache
 def code_digest(*names: str) -> str:
     """SHA-256 over the files that do the work of some components, shortened to 16 digits.
 
@@ -61,7 +71,11 @@ def code_digest(*names: str) -> str:
     digest = hashlib.sha256()
     for entry in sorted({entry for name in names for entry in CODE[name]}):
         path = ROOT / entry
-        files = [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.suffix in (".py", ".j2", ".css"))
+        files = (
+            [path]
+            if path.is_file()
+            else sorted(p for p in path.rglob("*") if p.suffix in (".py", ".j2", ".css"))
+        )
         if not files:
             raise FileNotFoundError(path)
         for file in files:

@@ -122,7 +122,13 @@ def _run(config: Config, data_digest: str, log_file: Path) -> Run:
     report = _publish_report(config)
     done = Run(nodes, time.monotonic() - start, report, log_file)
     cached = len(nodes) - len(done.executed)
-    log.info("%d of %d steps done, %d were done before; %.0f s", len(done.executed), len(nodes), cached, done.seconds)
+    log.info(
+        "%d of %d steps done, %d were done before; %.0f s",
+        len(done.executed),
+        len(nodes),
+        cached,
+        done.seconds,
+    )
     return done
 
 
@@ -187,7 +193,9 @@ def _states(database: Path, names: list[str]) -> dict[str, str]:
     words = {"COMPLETE": EXECUTED, "CACHED": CACHED}
     failed = {node: states.get(node, "NOT RUN") for node in names if states.get(node) not in words}
     if failed:
-        raise WorkError("did not succeed: " + ", ".join(f"{node} ({state})" for node, state in failed.items()))
+        raise WorkError(
+            "did not succeed: " + ", ".join(f"{node} ({state})" for node, state in failed.items())
+        )
     return {node: words[states[node]] for node in names}
 
 

@@ -111,7 +111,9 @@ def create_pipeline(config: Config, data_digest: str, schema_file: str) -> Pipel
         pipeline_root=str(config.root / "artifacts"),
         components=nodes,
         enable_cache=True,
-        metadata_connection_config=metadata.sqlite_metadata_connection_config(str(config.root / "metadata.db")),
+        metadata_connection_config=metadata.sqlite_metadata_connection_config(
+            str(config.root / "metadata.db")
+        ),
         beam_pipeline_args=list(config.beam or BEAM_LOCAL),
     )
 

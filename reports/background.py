@@ -51,7 +51,7 @@ def lesion_sizes(content: RunReport) -> Section:
     text = (
         "Before the split (whole) and after it (hold-out, training folds). Shape: density of the logarithm "
         "of the size; bar: quartiles with the median in white; thin line: 5th to 95th percentile; dots: "
-        f"{distributions.MOST_DOTS} at most, at random. Dashed: median of the whole. Dotted: edges of the size "
+        f"{distributions.MOST_DOTS} at most, at random. Dashed: median of the whole. Dotted: edges of size "
         "categories."
     )
     blocks: list[Block] = [Text(text)]
@@ -66,11 +66,11 @@ def _sizes(content: RunReport, name: str, frame: pd.DataFrame) -> list[Block]:
     count = len(sizes[distributions.WHOLE])
     title = f"{'3-D' if name == '3d' else name.capitalize()}: lesion sizes of {count:,} {what}"
     groups = ", ".join(f"{group} (n = {len(values):,})" for group, values in sizes.items())
-    image = style.png(distributions.draw_sizes(sizes, name, content.grid))
+    figure = distributions.draw_sizes(sizes, name, content.grid)
     counts = distributions.category_counts(sizes, name, content.grid)
-    caption = f"{title}, by size category (1 smallest, 6 largest)"
+    caption = f"{title}, by size category ({distributions.category_unit(name, content.grid)})"
     return [
-        Image(style.data_uri(image), f"Distribution of lesion sizes, {groups}", f"{title}."),
+        style.embed(figure, f"Distribution of lesion sizes, {groups}", f"{title}."),
         TableBlock(table(counts, caption)),
     ]
 
@@ -129,7 +129,7 @@ def training(content: RunReport) -> Section:
 def _curves(group: list[Training]) -> Image:
     names = ", ".join(f"{t.plane} fold {t.fold}" for t in group)
     caption = f"Learning curves: {names}. Dotted line and diamond: the epoch whose weights were kept."
-    return Image(style.data_uri(style.svg(curves.draw_curves(group))), f"Learning curves of {names}", caption)
+    return style.embed(curves.draw_curves(group), f"Learning curves of {names}", caption, vector=True)
 
 
 def _training_row(item: Training) -> dict[str, Any]:

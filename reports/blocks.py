@@ -27,11 +27,19 @@ class TableBlock:
 
 @dataclass(frozen=True)
 class Image:
-    """A figure: `uri` is its `data:` address, `alt` says what is seen for those who cannot see it."""
+    """A figure.
+
+    Attributes:
+        uri: Its `data:` address.
+        alt: What is seen, for those who cannot see it.
+        caption: Below it.
+        width: How wide it is shown, CSS pixels, where there is room.
+    """
 
     uri: str
     alt: str
     caption: str
+    width: int
     kind: ClassVar[str] = "image"
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from scipy import stats
+from scipy import ndimage
 
 from lesions.grid import Grid
 from lesions.slices import AXIS
@@ -47,7 +49,7 @@ def category_counts(sizes: dict[str, np.ndarray], table: str, grid: Grid | None)
         grid: Scales the edges, which are for 1 mm; None leaves them.
 
     Returns:
-        A row per group: Group, n, "1" ... "6", each as "count (percent)".
+        A row per group: Group, n, and a column per category, each as "count (percent)".
     """
     rows = []
     for name, values in sizes.items():
@@ -55,7 +57,7 @@ def category_counts(sizes: dict[str, np.ndarray], table: str, grid: Grid | None)
         shares = 100 * counts / max(len(values), 1)
         cells = [f"{count:,} ({share:.1f} %)" for count, share in zip(counts, shares, strict=True)]
         rows.append([name, len(values), *cells])
-    return pd.DataFrame(rows, columns=["Group", "n", *map(str, range(1, 7))])
+    return pd.DataFrame(rows, columns=["Group", "n", *category_names(table, grid)])
 
 
 def size_unit(table: str, grid: Grid | None) -> tuple[float, str]:
@@ -65,6 +67,19 @@ def size_unit(table: str, grid: Grid | None) -> tuple[float, str]:
     if table == "3d":
         return grid.voxel_volume / 1000.0, "lesion volume per subject (mL)"
     return grid.voxel_volume / grid.spacing[AXIS[table]], "lesion area per slice (mm²)"
+
+
+def category_names(table: str, grid: Grid | None) -> list[str]:
+    """The six categories by their edges, in the unit of `category_unit`: "0 to 5", ..., "over 200"."""
+    bounds = [f"{edge:,g}" for edge in edges(table, grid) * size_unit(table, grid)[0]]
+    return [*(f"{low} to {high}" for low, high in itertools.pairwise(bounds)), f"over {bounds[-1]}"]
+
+
+def category_unit(table: str, grid: Grid | None) -> str:
+    """What the edges of `category_names` are in."""
+    if grid is None:
+        return "voxels" if table == "3d" else "pixels"
+    return "mL" if table == "3d" else "mm²"
 
 
 @style.settings()
@@ -98,15 +113,29 @@ def draw_sizes(sizes: dict[str, np.ndarray], table: str, grid: Grid | None) -> F
     return figure
 
 
+def density(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Gaussian kernel density by Scott's rule, from a fine histogram: fast for any number of values.
+
+    Args:
+        values: (n,) three or more, not all equal.
+
+    Returns:
+        (256,) places from the least to the largest value, and the density there.
+    """
+    counts, borders = np.histogram(values, bins=256, density=True)
+    width = borders[1] - borders[0]
+    sigma = values.std(ddof=1) * len(values) ** -0.2
+    return (borders[:-1] + borders[1:]) / 2, ndimage.gaussian_filter1d(counts, sigma / width, mode="constant")
+
+
 def _raincloud(axes: Axes, row: int, values: np.ndarray, color: str, rng: np.random.Generator) -> None:
     """Draws one group around the height `row`; heights grow downwards."""
     if not len(values):
         return
     logs = np.log10(values)
     if len(values) > 2 and logs.std() > 0:
-        at = np.linspace(logs.min(), logs.max(), 200)
-        density = stats.gaussian_kde(logs)(at)
-        upper = row - 0.08 - 0.42 * density / density.max()
+        at, height = density(logs)
+        upper = row - 0.08 - 0.42 * height / height.max()
         axes.fill_between(10**at, row - 0.08, upper, color=color, alpha=0.55, linewidth=0)
     low, first, median, third, high = np.percentile(values, [5, 25, 50, 75, 95])
     axes.plot([low, high], [row, row], color=style.BLACK, linewidth=0.9)

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
-from lesions.metrics import summarize
 
 from lesions import nifti
 from lesions.errors import InputError
 from lesions.grid import Volume
+from lesions.metrics import summarize
 from reports import scores, style, subjects
 from reports.blocks import Block, Gallery, Image, Section, TableBlock, Text, Tile, Tiles
 from reports.content import Picture, RunReport
+from reports.distributions import category_unit
 from reports.tables import MISSING, facts, number, table
 
 MOST_PICTURES = 24  # about 100 kB and 1 s each
@@ -31,7 +32,7 @@ def headline(content: RunReport) -> Section:
 
 def _tiles(holdout: pd.DataFrame) -> list[Tile]:
     tiles = []
-    for name in reversed(scores.predictions(holdout)):
+    for name in sorted(scores.predictions(holdout), key=lambda name: name != "fused"):
         dice = summarize(holdout.loc[holdout["prediction"] == name, "dice"].to_numpy())
         detail = f"n = {int(dice['n'])}, sd {number(dice['sd'])}, median {number(dice['median'])}"
         label = "Fused, mean 3-D Dice" if name == "fused" else f"{name.capitalize()} alone"
@@ -79,18 +80,22 @@ def holdout(content: RunReport) -> Section:
         )
     count = rows["subject"].nunique()
     caption = f"3-D scores of the hold-out, each over all its n subjects ({_kind(content)})"
-    note = "sd: over subjects. q1, q3: quartiles. Scores are of whole volumes, never means over slices."
+    note = (
+        "sd: population, over the n subjects. q1, q3: quartiles. "
+        "Scores are of whole volumes, never means over slices."
+    )
     empty = rows.loc[rows["lesion_voxels"] == 0, "subject"].nunique()
     missing = f" {empty} without a lesion have no place on the logarithmic axis." if empty else ""
-    figure = Image(
-        style.data_uri(style.svg(scores.draw_dice(rows, content.grid))),
+    figure = style.embed(
+        scores.draw_dice(rows, content.grid),
         f"3-D Dice of {count} hold-out subjects by lesion volume, for each plane and the fused mask",
         f"3-D Dice of every hold-out subject (n = {count}) by its true lesion volume; a gray line joins the "
         f"predictions of one subject.{missing} Right: bar, quartiles; white line, median; diamond, mean.",
+        vector=True,
     )
     by_size = table(
         scores.by_category(rows, content.grid),
-        "Mean 3-D Dice by size category of the true lesion volume (1 smallest, 6 largest)",
+        f"Mean 3-D Dice by size category of the true lesion volume ({category_unit('3d', content.grid)})",
         note="n: subjects. A mean over few subjects says little.",
     )
     single = table(
@@ -158,11 +163,7 @@ def picture(item: Picture, phantom: bool) -> Image | Text:
     )
     what = "Synthetic scan" if phantom else "Scan"
     alt = f"{what} of {item.subject}: axial, sagittal and coronal cut with outlines of truth and prediction"
-    return Image(
-        style.data_uri(style.png(figure, dpi=_PICTURE_DPI)),
-        alt,
-        f"{item.subject}: 3-D Dice {dice}; {volumes}.",
-    )
+    return style.embed(figure, alt, f"{item.subject}: 3-D Dice {dice}; {volumes}.", dpi=_PICTURE_DPI)
 
 
 def _volumes(item: Picture) -> tuple[Volume, np.ndarray, np.ndarray]:

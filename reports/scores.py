@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
-from lesions.metrics import summarize
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from lesions.grid import Grid
+from lesions.metrics import summarize
 from lesions.statistics import size_category
 from reports import style
-from reports.distributions import size_unit
+from reports.distributions import category_names, size_unit
 
 
 def predictions(holdout: pd.DataFrame) -> list[str]:
@@ -56,6 +56,7 @@ def by_category(holdout: pd.DataFrame, grid: Grid | None) -> pd.DataFrame:
     """Mean Dice by size category of the true lesion volume, with n: a row per category that occurs."""
     if holdout.empty:
         return pd.DataFrame()
+    names = category_names("3d", grid)
     category = size_category(holdout["lesion_voxels"].to_numpy(), "3d", grid)
     rows = []
     for number in sorted(set(category)):
@@ -63,7 +64,7 @@ def by_category(holdout: pd.DataFrame, grid: Grid | None) -> pd.DataFrame:
         means = {
             f"{p} Dice mean": part.loc[part["prediction"] == p, "dice"].mean() for p in predictions(holdout)
         }
-        name = "no lesion" if number == 0 else str(number)
+        name = "no lesion" if number == 0 else names[number - 1]
         rows.append({"Size category": name, "n": part["subject"].nunique(), **means})
     return pd.DataFrame(rows)
 

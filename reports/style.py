@@ -15,6 +15,8 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import FuncFormatter, NullFormatter
 from PIL import Image
 
+from reports import blocks
+
 # Okabe and Ito's palette: distinct with every common kind of color blindness.
 BLACK, ORANGE, SKY, GREEN = "#000000", "#E69F00", "#56B4E9", "#009E73"
 BLUE, VERMILION, PURPLE, GRAY = "#0072B2", "#D55E00", "#CC79A7", "#6B7280"
@@ -29,6 +31,7 @@ PREDICTIONS: dict[str, tuple[str, str]] = {
 TRUTH, PREDICTION = SKY, ORANGE
 
 DPI = 160
+_CSS_PIXELS = 105  # to an inch of a figure
 _SETTINGS: dict[str, Any] = {
     "font.family": "DejaVu Sans",  # ships with matplotlib: the same text everywhere
     "font.size": 9.0,
@@ -104,6 +107,12 @@ def svg(figure: Figure) -> bytes:
     raw = io.BytesIO()
     figure.savefig(raw, format="svg", metadata={"Date": None, "Creator": None})
     return raw.getvalue()
+
+
+def embed(figure: Figure, alt: str, caption: str, vector: bool = False, dpi: int = DPI) -> blocks.Image:
+    """A figure as a part of a page: SVG where `vector`, else PNG; its text is as large as the page's."""
+    content = svg(figure) if vector else png(figure, dpi=dpi)
+    return blocks.Image(data_uri(content), alt, caption, round(figure.get_figwidth() * _CSS_PIXELS))
 
 
 def data_uri(content: bytes) -> str:

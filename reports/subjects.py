@@ -103,7 +103,9 @@ def outline(mask: np.ndarray) -> np.ndarray:
 
 def window(image: np.ndarray) -> tuple[float, float]:
     """The intensities shown as black and white: the 1st and 99.5th percentile of what is not background."""
-    inside = image[np.isfinite(image) & (image != 0)]
+    # Half a million voxels, evenly drawn, tell as much as nine million.
+    some = image.ravel(order="K")[:: max(1, image.size // 500_000)]
+    inside = some[np.isfinite(some) & (some != 0)]
     if not inside.size:
         return 0.0, 1.0
     low, high = np.percentile(inside, [1.0, 99.5])

@@ -77,7 +77,7 @@ def participant(
         predictor: The models.
         rule: "mean" or "majority".
         threshold: See `serving.segmenter.segment`.
-        progress: Called with (percent of a scan done over all scans, 100 x scans).
+        progress: Called with (slices done, slices in all) of each scan.
 
     Yields:
         One outcome for each scan, in order.
@@ -87,10 +87,8 @@ def participant(
     """
     check_options(rule, threshold)
     _check_out(out)
-    for number, scan in enumerate(scans):
-        yield _safely(scan, out, predictor, rule, threshold, _part(progress, number, len(scans)))
-        if progress:
-            progress(100 * (number + 1), 100 * len(scans))
+    for scan in scans:
+        yield _safely(scan, out, predictor, rule, threshold, progress)
 
 
 def group(out: Path) -> Path:
@@ -114,12 +112,6 @@ def group(out: Path) -> Path:
     write_text(out / f"{GROUP}.tsv", text.getvalue())
     write_text(out / f"{GROUP}.json", _json(_dictionary()))
     return out / f"{GROUP}.tsv"
-
-
-def _part(progress: Progress | None, number: int, scans: int) -> Progress | None:
-    if progress is None:
-        return None
-    return lambda done, total: progress(100 * number + 99 * done // total, 100 * scans)
 
 
 def _safely(

@@ -7,14 +7,15 @@ from itertools import combinations
 
 import numpy as np
 
-from lesions import fusion, nifti, slices
+from lesions import nifti, slices
 from lesions.errors import InputError
+from lesions.fusion import fuse_majority, fuse_mean
 from lesions.grid import Grid, Volume, resample
 from lesions.mni import MniCheck, mni_check
 from lesions.progress import Progress
 from serving.predictor import SLICES_PER_CALL, Predictor
 
-RULES = {"mean": fusion.fuse_mean, "majority": fusion.fuse_majority}
+RULES = {"mean": fuse_mean, "majority": fuse_majority}
 BLURRED = 1e-3  # of the maximum: what reslicing spreads into empty slices stays below
 
 

@@ -58,5 +58,7 @@ def load(path: Path, variables: list[keras.Variable]) -> State:
             for name, variable in zip(names, variables, strict=True):
                 variable.assign(saved[name])
     except (OSError, ValueError, KeyError, TypeError, EOFError) as error:
-        raise WorkError(f"{path}: cannot go on from this checkpoint ({error}); delete it to start anew") from None
+        raise WorkError(
+            f"{path}: cannot go on from this checkpoint ({error}); delete it to start anew"
+        ) from None
     return state

@@ -94,7 +94,10 @@ def _fit(
         state = checkpoint.load(last, everything)
         log.info("%s: goes on after epoch %d", name, state.epoch)
     held_out = input.dataset(
-        validation, input.plan(validation, settings.batch_size, settings.seed, VALIDATION_EPOCH), shape, padding
+        validation,
+        input.plan(validation, settings.batch_size, settings.seed, VALIDATION_EPOCH),
+        shape,
+        padding,
     )
     while state.epoch < settings.epochs and state.epoch - state.best_epoch < settings.patience:
         row = _epoch(model, training, held_out, settings, shape, padding, state.epoch, name)
@@ -128,7 +131,9 @@ def _epoch(
     slices = sum(len(batch) for batch in plan)
     rate = slices / (time.perf_counter() - start)
     row = {"epoch": epoch + 1} | {key: float(values[0]) for key, values in history.items()}
-    row |= {f"val_{key}": float(v) for key, v in model.evaluate(held_out, verbose=0, return_dict=True).items()}
+    row |= {
+        f"val_{key}": float(v) for key, v in model.evaluate(held_out, verbose=0, return_dict=True).items()
+    }
     if not np.isfinite([row["loss"], row["val_loss"]]).all():
         raise WorkError(f"{name}: the loss of epoch {epoch + 1} is no number; lower learning_rate")
     row |= {"steps": len(plan), "slices": slices, "slices_per_second": rate}

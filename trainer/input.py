@@ -47,7 +47,9 @@ def read_index(examples: Path, folds: Sequence[int]) -> Index:
     Raises:
         WorkError: A fold has no records.
     """
-    shards, subjects, numbers, rows = [], [], [], []
+    shards: list[str] = []
+    subjects: list[str] = []
+    numbers, rows = [], []
     for fold in sorted(folds):
         files = sorted((examples / "index" / f"fold_{fold}").glob("*.npy"))
         if not files:

@@ -95,7 +95,9 @@ def write_shard(examples: Path, fold: int, subject: str, records: Iterable[Slice
         for record in records:
             data = encode(record)
             writer.write(data)
-            rows.append((record.slice, offset + _HEADER, len(data), record.lesion_voxels, record.size_category))
+            rows.append(
+                (record.slice, offset + _HEADER, len(data), record.lesion_voxels, record.size_category)
+            )
             offset += _HEADER + len(data) + _FOOTER
     with partial.with_suffix(".npy").open("wb") as stream:
         np.save(stream, np.array(rows, dtype=INDEX))

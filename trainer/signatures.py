@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from pathlib import Path
 
@@ -25,6 +26,9 @@ class PlaneModel(tf.Module):
         self.network = network
         self.height, self.width = shape
         self.pads = [[0, 0], list(padding.rows), list(padding.columns)]
+        canvas = tf.TensorSpec([None, *padding.padded(*shape), 1], tf.float32)
+        # Traced once for all signatures: tracing a hundred layers is what takes time in an export.
+        self.forward = tf.function(lambda image: network(image, training=False), input_signature=[canvas])
 
     def probabilities(self, slices: tf.Tensor) -> tf.Tensor:
         """(N, height, width) raw intensities to lesion probabilities of the same shape; float32."""
@@ -32,7 +36,7 @@ class PlaneModel(tf.Module):
         peak = tf.reduce_max(positive, axis=[1, 2], keepdims=True)
         scaled = tf.math.divide_no_nan(positive, peak) * 255.0
         canvas = tf.pad(scaled, self.pads)[..., tf.newaxis]
-        whole = self.network(canvas, training=False)[..., 0]
+        whole = self.forward(canvas)[..., 0]
         top, left = self.pads[1][0], self.pads[2][0]
         cropped = whole[:, top : top + self.height, left : left + self.width]
         return tf.where(peak > 0.0, cropped, 0.0)  # trained on no empty slice, it has nothing to say of one
@@ -77,6 +81,10 @@ def export(network: keras.Model, shape: tuple[int, int], padding: Canvas, folder
     """
     module = PlaneModel(network, shape, padding)
     height, width = shape
-    serve = tf.function(module.serve, input_signature=[tf.TensorSpec([None, height, width], tf.float32, "slices")])
+    serve = tf.function(
+        module.serve, input_signature=[tf.TensorSpec([None, height, width], tf.float32, "slices")]
+    )
     count = tf.function(module.count, input_signature=[tf.TensorSpec([None], tf.string, "examples")])
+    level = logging.getLogger("absl").level
     tf.saved_model.save(module, str(folder), signatures={"serving_default": serve, "counts": count})
+    logging.getLogger("absl").setLevel(level)  # saving leaves another one behind

@@ -121,12 +121,16 @@ def make_anatomy(template: Template, rng: np.random.Generator, enlarged: tuple[f
     t1 = warped(template.t1)
     # Atrophy: what is partly fluid becomes more so, by a factor that varies over the brain.
     gain = np.exp(rng.normal(0.25, 0.2) + 0.3 * smooth_field(rng, grid, 35.0))
-    t1 = np.where(t1 < TEMPLATE_GREY, np.maximum(TEMPLATE_GREY - (TEMPLATE_GREY - t1) * gain, TEMPLATE_CSF), t1)
+    t1 = np.where(
+        t1 < TEMPLATE_GREY, np.maximum(TEMPLATE_GREY - (TEMPLATE_GREY - t1) * gain, TEMPLATE_CSF), t1
+    )
     others = (warped(m) for m in (template.grey, template.white, template.ventricles, template.depth))
     return Anatomy(t1.astype(np.float32), *others, grid)
 
 
-def _sampling_points(template: Template, rng: np.random.Generator, enlarged: tuple[float, float]) -> np.ndarray:
+def _sampling_points(
+    template: Template, rng: np.random.Generator, enlarged: tuple[float, float]
+) -> np.ndarray:
     """Template voxels (3, X, Y, Z) that the subject's voxels show."""
     grid = template.grid
     side = np.tanh((grid.affine[0][3] + grid.spacing[0] * np.arange(grid.shape[0])) / 6.0)

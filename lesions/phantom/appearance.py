@@ -23,9 +23,9 @@ def render(anatomy: Anatomy, lesions: list[Lesion], rng: np.random.Generator) ->
     """
     streams = rng.spawn(7)
     fluid, grey = streams[0].uniform(0.16, 0.32), streams[0].uniform(0.62, 0.76)
-    image = np.interp(
-        anatomy.t1, (TEMPLATE_CSF, TEMPLATE_GREY, TEMPLATE_WHITE), (fluid, grey, 1.0)
-    ).astype(np.float32)
+    image = np.interp(anatomy.t1, (TEMPLATE_CSF, TEMPLATE_GREY, TEMPLATE_WHITE), (fluid, grey, 1.0)).astype(
+        np.float32
+    )
     _add_white_matter_disease(image, anatomy, grey, streams[1])
     _add_perivascular_spaces(image, anatomy, fluid, streams[2])
     _add_cyst(image, anatomy, fluid, streams[3])
@@ -64,7 +64,12 @@ def _add_perivascular_spaces(
         reach = int(np.ceil(3.0 * width / anatomy.grid.spacing[0]))
         box = tuple(slice(max(i - reach, 0), i + reach + 1) for i in index)
         squares = sum(
-            (np.square(c[tuple(b if n > 1 else slice(None) for b, n in zip(box, c.shape, strict=True))] - c.flat[i]))
+            (
+                np.square(
+                    c[tuple(b if n > 1 else slice(None) for b, n in zip(box, c.shape, strict=True))]
+                    - c.flat[i]
+                )
+            )
             for c, i in zip((x, y, z), index, strict=True)
         )
         share = np.minimum(volume / ((2 * np.pi) ** 1.5 * width**3), 0.9) * np.exp(-squares / (2 * width**2))
@@ -88,13 +93,15 @@ def _add_lesion(
 ) -> None:
     """A cavity near fluid level behind a rim of scarred tissue, with strands of tissue left in it."""
     box, spacing = lesion.box, anatomy.grid.spacing[0]
-    core = fluid + (grey - fluid) * rng.uniform(0.0, 0.45)
-    scar = grey * rng.uniform(0.72, 0.88)
-    rim = min(rng.uniform(0.8, 4.0), 0.3 * lesion.radius)
+    core = fluid + (grey - fluid) * rng.uniform(0.0, 0.35)
+    scar = grey * rng.uniform(0.65, 0.82)
+    rim = min(rng.uniform(0.6, 3.5), 0.25 * lesion.radius)
     texture = smooth_field(rng, anatomy.grid, max(3.5, 0.35 * lesion.radius), box)
     fine = smooth_field(rng, anatomy.grid, 3.0, box)
     present = soft_step(lesion.inside + 0.25 * spacing, max(spacing, 1.2))
-    cavity = soft_step(lesion.inside - rim + 0.25 * lesion.radius * np.minimum(texture, 0.8) - 0.0, spacing + 1.0)
+    cavity = soft_step(
+        lesion.inside - rim + 0.25 * lesion.radius * np.minimum(texture, 0.8), spacing + 1.0
+    )
     level = scar + cavity * (core - scar) + 0.06 * fine
     patch = image[box]
     patch += present * (np.minimum(level, patch) - patch)
@@ -112,7 +119,9 @@ def _add_outer_head(
     skull = inner + np.maximum(5.5 + 1.5 * smooth_field(rng, grid, 35.0), 2.5)
     scalp = skull + np.maximum(6.0 + 1.5 * smooth_field(rng, grid, 40.0), 2.5)
     fat, muscle = rng.uniform(0.9, 1.35), rng.uniform(0.45, 0.6)
-    marrow = rng.uniform(0.2, 0.55) * np.exp(-(((depth - (inner + skull) / 2) / (0.22 * (skull - inner))) ** 2))
+    marrow = rng.uniform(0.2, 0.55) * np.exp(
+        -(((depth - (inner + skull) / 2) / (0.22 * (skull - inner))) ** 2)
+    )
     mixed = soft_step(smooth_field(rng, grid, 10.0) + 2.5 * low - 1.6, 1.0)
     soft = fat + mixed * (muscle - fat)
     outer = soft_step(depth - inner, spacing)
@@ -124,9 +133,7 @@ def _add_outer_head(
     return np.where(head < 0.1, 0.0, head).astype(np.float32)
 
 
-def _acquire(
-    image: np.ndarray, head: np.ndarray, anatomy: Anatomy, rng: np.random.Generator
-) -> np.ndarray:
+def _acquire(image: np.ndarray, head: np.ndarray, anatomy: Anatomy, rng: np.random.Generator) -> np.ndarray:
     """Bias field, Rician noise, the scanner's scale; air and what was cut off at defacing are 0."""
     bias = np.exp(rng.uniform(0.05, 0.14) * smooth_field(rng, anatomy.grid, 75.0))
     noise = rng.uniform(0.02, 0.05)

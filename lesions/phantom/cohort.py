@@ -42,7 +42,9 @@ def make_subject(index: int, seed: int = 0, spacing: float = 1.0) -> tuple[Volum
     Returns:
         The T1-weighted scan (int16) and the lesion mask (uint8, 1 = lesion), on the ATLAS grid at `spacing`.
     """
-    plan_rng, warp_rng, grow_rng, look_rng = np.random.default_rng(np.random.SeedSequence([seed, index])).spawn(4)
+    plan_rng, warp_rng, grow_rng, look_rng = np.random.default_rng(
+        np.random.SeedSequence([seed, index])
+    ).spawn(4)
     grid = template_grid(spacing)
     plan = draw_plan(plan_rng, _share(index, seed), grid.voxel_volume)
     anatomy = make_anatomy(load_template(spacing), warp_rng, _enlargement(plan, grid.voxel_volume, plan_rng))

@@ -15,7 +15,9 @@ SUBJECTS, SPACING = 60, 3.0
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of `raxnet demo`."""
-    parser.add_argument("--out", type=Path, default=Path("demo"), help="folder for everything (default: ./demo)")
+    parser.add_argument(
+        "--out", type=Path, default=Path("demo"), help="folder for everything (default: ./demo)"
+    )
     parser.add_argument("--seed", type=int, default=0, help="of phantom, split and training (default: 0)")
 
 
@@ -56,13 +58,17 @@ def _segment(data: Path, out: Path) -> Path:
     from serving import bids, bids_app
     from serving.predictor import open_models
 
-    newest = max((out / "artifacts/FoldGen/fold_map").glob("*/folds.csv"), key=lambda path: int(path.parent.name))
+    newest = max(
+        (out / "artifacts/FoldGen/fold_map").glob("*/folds.csv"), key=lambda path: int(path.parent.name)
+    )
     folds = pd.read_csv(newest)
     held_out = folds.loc[folds["fold"] == 0, "subject"].tolist()
     target = out / "masks"
     with bar("segmenting the hold-out") as progress:
         scans = bids.find_scans([data], held_out)
-        outcomes = list(bids_app.participant(scans, target, open_models(out / "serving_models"), progress=progress))
+        outcomes = list(
+            bids_app.participant(scans, target, open_models(out / "serving_models"), progress=progress)
+        )
     failed = [outcome.error for outcome in outcomes if outcome.error]
     if failed:
         raise WorkError(f"{len(failed)} of {len(outcomes)} scans of the hold-out failed: {failed[0]}")
@@ -74,7 +80,9 @@ def _tell(out: Path, masks: Path, report: Path, seconds: float) -> None:
 
     from reports.tables import text_table
 
-    newest = max((out / "artifacts/FusionEvaluator/evaluation").glob("*/summary.csv"), key=lambda p: int(p.parent.name))
+    newest = max(
+        (out / "artifacts/FusionEvaluator/evaluation").glob("*/summary.csv"), key=lambda p: int(p.parent.name)
+    )
     peak = max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
     unit = 2**30 if sys.platform == "darwin" else 2**20  # ru_maxrss is in bytes there, in KiB elsewhere
     print("\nHold-out of the phantom, 3-D scores per subject (phantom figures, not ATLAS's):\n")

@@ -68,7 +68,10 @@ def text(profile: str, data: Path, root: Path, seed: int = 0) -> str:
     """The YAML text of a profile."""
     import yaml
 
-    quoted = {name: yaml.safe_dump(str(path.resolve())).split("\n")[0] for name, path in (("data", data), ("root", root))}
+    quoted = {
+        name: yaml.safe_dump(str(path.resolve())).split("\n")[0]
+        for name, path in (("data", data), ("root", root))
+    }
     return PROFILES[profile].format(**quoted, seed=seed)
 
 

@@ -15,7 +15,9 @@ COMMANDS = ("demo", "init", "run", "segment", "check", "stats", "folds", "batche
 
 def parser() -> argparse.ArgumentParser:
     """All commands with their help and an example each."""
-    whole = argparse.ArgumentParser(prog="raxnet", description="Stroke-lesion segmentation in T1-weighted MRI.")
+    whole = argparse.ArgumentParser(
+        prog="raxnet", description="Stroke-lesion segmentation in T1-weighted MRI."
+    )
     commands = whole.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name in COMMANDS:
         module = importlib.import_module(f"pipeline.cli.{name}")
@@ -54,7 +56,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
     except Exception as error:  # a defect of ours: the traceback is for whoever mends it
         traceback.print_exc()
-        return _failed(arguments.command, error, 1)
+        return _failed(arguments.command, WorkError(f"defect: {type(error).__name__}: {error}"), 1)
 
 
 def _failed(command: str, error: Exception, status: int) -> int:

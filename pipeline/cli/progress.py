@@ -19,7 +19,9 @@ def bar(description: str) -> Iterator[Progress]:
         description: What is being done, shown before the bar.
     """
     interactive = sys.stderr.isatty()
-    with tqdm(desc=description, mininterval=0.2 if interactive else 20.0, leave=True, ascii=not interactive) as line:
+    with tqdm(
+        desc=description, mininterval=0.2 if interactive else 20.0, leave=True, ascii=not interactive
+    ) as line:
 
         def progress(done: int, total: int) -> None:
             line.total = total

@@ -23,7 +23,12 @@ def run(args: argparse.Namespace) -> int:
 
     done = local_runner.run(config.load(args.config))
     if args.json:
-        said = {"steps": done.nodes, "seconds": done.seconds, "report": str(done.report), "log": str(done.log)}
+        said = {
+            "steps": done.nodes,
+            "seconds": done.seconds,
+            "report": str(done.report),
+            "log": str(done.log),
+        }
         print(json.dumps(said, indent=2))
     else:
         print(f"report: {done.report}", file=sys.stderr)

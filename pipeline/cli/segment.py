@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lesions.errors import InputError
+from lesions.progress import to_log
 
 if TYPE_CHECKING:
     from serving.bids_app import Outcome
@@ -59,13 +60,11 @@ def run(args: argparse.Namespace) -> int:
     say = sys.stderr if args.json else sys.stdout
     print(f"device: {device.describe()}", file=say)
     print(f"models: {', '.join(predictor.planes)}. {sidecar.statement(predictor)}", file=say, flush=True)
-    from pipeline.cli.progress import bar
-
-    with bar("segmenting") as progress:
-        outcomes = []
-        for outcome in bids_app.participant(scans, out, predictor, args.rule, args.threshold, progress):
-            _tell(outcome, args.json, alone=len(scans) == 1)
-            outcomes.append(outcome)
+    outcomes = []
+    progress = to_log("segmenting")
+    for outcome in bids_app.participant(scans, out, predictor, args.rule, args.threshold, progress):
+        _tell(outcome, args.json, alone=len(scans) == 1)
+        outcomes.append(outcome)
     if args.json:
         print(json.dumps([{"Mask": str(o.mask), **o.sidecar} for o in outcomes if not o.error], indent=2))
     return 1 if any(outcome.error for outcome in outcomes) else 0
@@ -91,18 +90,16 @@ def _open(models: Path | None) -> SavedModelPredictor:
 
 
 def _tell(outcome: Outcome, quiet: bool, alone: bool) -> None:
-    from tqdm import tqdm  # its write() keeps the bar below the lines
-
     if outcome.error and alone and outcome.bad_input:
         raise InputError(outcome.error)
     if outcome.error:
-        tqdm.write(f"raxnet segment: {outcome.error}", file=sys.stderr)
+        print(f"raxnet segment: {outcome.error}", file=sys.stderr)
         return
     for warning in outcome.sidecar["Warnings"]:
-        tqdm.write(f"raxnet segment: warning: {outcome.scan.path}: {warning}", file=sys.stderr)
+        print(f"raxnet segment: warning: {outcome.scan.path}: {warning}", file=sys.stderr)
     if not quiet:
         ml, took = (
             outcome.sidecar["LesionVolumeMl"],
             "done before" if outcome.reused else f"{outcome.seconds:.1f} s",
         )
-        tqdm.write(f"{outcome.scan.label}  {ml:.2f} ml  {took}  {outcome.mask}", file=sys.stdout)
+        print(f"{outcome.scan.label}  {ml:.2f} ml  {took}  {outcome.mask}", flush=True)

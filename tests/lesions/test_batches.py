@@ -77,7 +77,9 @@ def least_tv(counts, half):
         share = counts * size / total
         rows = [
             np.array(row)
-            for row in itertools.product(*({int(f), int(c)} for f, c in zip(share // 1, -(-share // 1), strict=True)))
+            for row in itertools.product(
+                *({int(f), int(c)} for f, c in zip(share // 1, -(-share // 1), strict=True))
+            )
             if sum(row) == size
         ]
         after = {}
@@ -167,4 +169,6 @@ def test_real_tables(plane):
     assert time.process_time() - start < 2
     assert_exact(categories, plan, 16)
     shares = np.bincount(lesions)[1:] * 16 / len(lesions) % 1
-    assert batches.quality(categories, plan)["tv"].mean() == pytest.approx((shares * (1 - shares)).sum() / 16, rel=0.01)
+    assert batches.quality(categories, plan)["tv"].mean() == pytest.approx(
+        (shares * (1 - shares)).sum() / 16, rel=0.01
+    )

@@ -21,7 +21,9 @@ def put(root, folder, subject, mask=True, session="ses-1", space=f"_{SPACE}"):
 
 def describe(folder, name, **more):
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "dataset_description.json").write_text(json.dumps({"Name": name, "BIDSVersion": "1.6.0", **more}))
+    (folder / "dataset_description.json").write_text(
+        json.dumps({"Name": name, "BIDSVersion": "1.6.0", **more})
+    )
 
 
 def subjects(dataset):
@@ -120,7 +122,9 @@ def test_phantom_is_recognized(tmp_path):
 
 
 def test_one_phantom_cohort_makes_the_data_set_a_phantom(cohort):
-    describe(cohort / "Training" / "R001", "RAX-Net phantom (seed 7)", GeneratedBy=[{"Name": "raxnet phantom"}])
+    describe(
+        cohort / "Training" / "R001", "RAX-Net phantom (seed 7)", GeneratedBy=[{"Name": "raxnet phantom"}]
+    )
     describe(cohort, "My data")
     found = discover(cohort)
     assert (found.name, found.phantom) == ("My data", True)

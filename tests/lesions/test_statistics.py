@@ -1,4 +1,5 @@
 import os
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -14,6 +15,7 @@ from lesions.parallel import map_subjects
 from lesions.slices import AXIS, PLANES
 
 SHAPE = (12, 14, 10)
+SHARED = Path(os.environ.get("RAXNET_SHARED", Path(__file__).parents[2].parent / "shared"))
 
 
 def write(folder, subject, mask, spacing=1.0, flip=False, image=None):
@@ -149,7 +151,11 @@ def test_written_tables_are_read_again(tmp_path):
     tables.write(tmp_path / "out")
     again = statistics.read_tables(tmp_path / "out")
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == sorted(
-        ["grid.json", "lesions_3d.csv", *(f"{kind}_{p}.csv" for kind in ("lesions", "slices") for p in PLANES)]
+        [
+            "grid.json",
+            "lesions_3d.csv",
+            *(f"{kind}_{p}.csv" for kind in ("lesions", "slices") for p in PLANES),
+        ]
     )
     pd.testing.assert_frame_equal(again.lesions_3d, tables.lesions_3d)
     for plane in PLANES:
@@ -233,3 +239,16 @@ def test_mask_without_lesion(tmp_path):
     scan = write(tmp_path, "sub-1", np.zeros(SHAPE, bool))
     with pytest.raises(InputError, match="no lesion in it"):
         statistics.compute_tables([scan])
+
+
+@pytest.mark.skipif(not (SHARED / "atlas").is_dir(), reason="the real tables are not here")
+def test_golden_values_of_the_real_tables():
+    """raxnet.md, 2."""
+    tables = statistics.read_tables(SHARED / "atlas")
+    counts = {"3d": [319, 154, 64, 49, 44, 25], "axial": [15725, 5434, 4341, 4297, 1848, 1344]}
+    for table, expected in counts.items():
+        frame = tables.lesions_3d if table == "3d" else tables.planes[table]
+        category = statistics.size_category(frame["voxels"].to_numpy(), table, None)
+        assert np.bincount(category, minlength=7).tolist() == [0, *expected]
+    totals = {frame["voxels"].sum() for frame in (tables.lesions_3d, *tables.planes.values())}
+    assert totals == {21_763_323}

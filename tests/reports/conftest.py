@@ -66,7 +66,7 @@ def make_parts(pictures, sizes):
         for i, (p, size) in enumerate(zip(pictures, sizes, strict=True))
         for name, loss in (("axial", 0.05), ("sagittal", 0.11), ("coronal", 0.08), ("fused", 0.0))
     ]
-    holdout = "subject prediction lesion_voxels dice recall precision volume_difference".split()
+    holdout = ["subject", "prediction", "lesion_voxels", "dice", "recall", "precision", "volume_difference"]
     return {
         "title": "A run",
         "statement": "Trained on 12 synthetic subjects.",
@@ -77,27 +77,27 @@ def make_parts(pictures, sizes):
                 ["sub-r009s001", "scan.nii.gz", "truncated", "whole", "half", "copy again", "error"],
                 ["sub-r001s000", "mask.nii.gz", "float mask", "0 or 1", "0 or 255", "nothing", "note"],
             ],
-            columns="subject file problem expected found remedy severity".split(),
+            columns=["subject", "file", "problem", "expected", "found", "remedy", "severity"],
         ),
         "grid": GRID,
         "tables_3d": table,
-        "tables_plane": {plane: slices for plane in PLANES},
+        "tables_plane": dict.fromkeys(PLANES, slices),
         "folds": pd.DataFrame({"subject": known, "fold": [0] * 6 + [1 + i % 3 for i in range(18)]}),
         "quality": pd.DataFrame(
             [(t, k, 6, 30, 0.01, 0.02, 0.7) for t in ("3d", *PLANES) for k in range(4)],
-            columns="table fold subjects n tv ks mwu_p".split(),
+            columns=["table", "fold", "subjects", "n", "tv", "ks", "mwu_p"],
         ),
         "trainings": [Training(plane, 1, make_history(8), 6) for plane in PLANES],
         "slice_metrics": pd.DataFrame(
             [(p, 1, "published", 200, 0.71, 0.72, 0.73) for p in PLANES],
-            columns="plane fold protocol n dice recall precision".split(),
+            columns=["plane", "fold", "protocol", "n", "dice", "recall", "precision"],
         ),
         "holdout": pd.DataFrame(rows, columns=holdout),
         "gates": pd.DataFrame(
-            [("mean 3-D Dice, fused", 0.1, 0.5, True)], columns="gate threshold value passed".split()
+            [("mean 3-D Dice, fused", 0.1, 0.5, True)], columns=["gate", "threshold", "value", "passed"]
         ),
         "models": pd.DataFrame(
-            [(p, 1, 3, True) for p in PLANES], columns="plane fold version pushed".split()
+            [(p, 1, 3, True) for p in PLANES], columns=["plane", "fold", "version", "pushed"]
         ),
         "release": {"id": "release-7", "models": {"axial": 3}},
         "pictures": pictures,

@@ -52,9 +52,9 @@ def html(page_file):
 
 
 @pytest.fixture
-def few(few):
+def few(parts):
     """The fields without what takes long to draw."""
-    return parts | {"pictures": [], "tables_plane": {}}
+    return parts | {"pictures": [], "tables_plane": {}, "trainings": []}
 
 
 def words(html):
@@ -97,7 +97,7 @@ def test_headline_numbers_are_those_of_the_rows(content, html):
     text = words(html)
     for name in ("fused", "axial", "sagittal", "coronal"):
         dice = np.array([row.dice for row in content.holdout.itertuples() if row.prediction == name])
-        shown = f"n = {len(dice)}, sd {np.std(dice, ddof=1):.3f}, median {np.median(dice):.3f}"
+        shown = f"n = {len(dice)}, sd {np.std(dice):.3f}, median {np.median(dice):.3f}"
         label = "Fused, mean 3-D Dice" if name == "fused" else f"{name.capitalize()} alone"
         assert f"{label}{dice.mean():.3f}{shown}" in text
     assert "above that of every single plane" in text

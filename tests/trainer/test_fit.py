@@ -20,7 +20,9 @@ from trainer.networks import NETWORKS
 from trainer.settings import TrainingSettings
 
 SHAPE, PADDING = slice_shape(GRID.shape, "axial"), canvas(GRID.shape, "axial")
-SETTINGS = TrainingSettings(network="small", batch_size=4, epochs=4, patience=4, batch_norm_momentum=0.8, seed=5)
+SETTINGS = TrainingSettings(
+    network="small", batch_size=4, epochs=4, patience=4, batch_norm_momentum=0.8, seed=5
+)
 
 
 @pytest.fixture(autouse=True)
@@ -80,7 +82,16 @@ def test_history_is_a_table_of_every_epoch(examples, tmp_path):
     _, state = train(examples, tmp_path)
     rows = list(csv.DictReader((tmp_path / "history.csv").open()))
     assert [int(row["epoch"]) for row in rows] == [1, 2, 3, 4]
-    assert {"loss", "dice", "recall", "precision", "val_loss", "val_dice", "seconds", "slices_per_second"} <= set(rows[0])
+    assert {
+        "loss",
+        "dice",
+        "recall",
+        "precision",
+        "val_loss",
+        "val_dice",
+        "seconds",
+        "slices_per_second",
+    } <= set(rows[0])
     assert float(rows[2]["val_loss"]) == state.history[2]["val_loss"]
 
 
@@ -112,7 +123,8 @@ settings = TrainingSettings(batch_size=4, epochs={epochs}, patience=9, batch_nor
 shape, padding = slice_shape(GRID.shape, "axial"), canvas(GRID.shape, "axial")
 model = fit.build(settings, shape, padding)
 examples = Path({examples!r})
-fit.fit(model, input.read_index(examples, [2, 3]), input.read_index(examples, [1]), settings, shape, padding, Path({folder!r}))
+training, validation = input.read_index(examples, [2, 3]), input.read_index(examples, [1])
+fit.fit(model, training, validation, settings, shape, padding, Path({folder!r}))
 """
 
 
@@ -132,7 +144,11 @@ def test_sigkill_in_the_middle_of_an_epoch_costs_that_epoch_only(examples, tmp_p
         time.sleep(0.02)
     process.send_signal(signal.SIGKILL)
     process.wait()
-    done = sum(1 for _ in (tmp_path / "killed" / "history.csv").open()) - 1 if (tmp_path / "killed" / "history.csv").exists() else 0
+    done = (
+        sum(1 for _ in (tmp_path / "killed" / "history.csv").open()) - 1
+        if (tmp_path / "killed" / "history.csv").exists()
+        else 0
+    )
     assert done < 3
     assert start(tmp_path / "killed").wait() == 0
     assert start(tmp_path / "whole").wait() == 0

@@ -34,7 +34,10 @@ def test_focal_by_hand():
 def test_focal_is_keras_own():
     theirs = keras.losses.BinaryFocalCrossentropy(apply_class_balancing=True, alpha=0.8, gamma=2.0)
     rng = np.random.default_rng(0)
-    truth, guess = (rng.random((3, 8, 8, 1)) < 0.3).astype("float32"), rng.random((3, 8, 8, 1)).astype("float32")
+    truth, guess = (
+        (rng.random((3, 8, 8, 1)) < 0.3).astype("float32"),
+        rng.random((3, 8, 8, 1)).astype("float32"),
+    )
     assert float(losses.focal(truth, guess)) == pytest.approx(float(theirs(truth, guess)), rel=1e-5)
 
 
@@ -61,7 +64,10 @@ def test_gradient_raises_lesions_and_lowers_the_rest(name):
 
 
 def test_pooled_scores_count_over_batches_and_start_anew():
-    batches = [(np.array([1.0, 1.0, 0.0]), np.array([0.9, 0.5, 0.8])), (np.array([1.0, 0.0]), np.array([0.6, 0.2]))]
+    batches = [
+        (np.array([1.0, 1.0, 0.0]), np.array([0.9, 0.5, 0.8])),
+        (np.array([1.0, 0.0]), np.array([0.6, 0.2])),
+    ]
     expected = {"dice": (2 * 2 + 1) / (3 + 3 + 1), "recall": 3 / 4, "precision": 3 / 4}  # tp 2, fp 1, fn 1
     for kind, value in expected.items():
         metric = PooledScore(kind)

@@ -71,8 +71,17 @@ def test_any_multiple_of_16_keeps_its_size_and_parameters(rows, columns):
 
 
 def test_blocks_lie_at_the_specified_resolutions(model):
-    at = {name: model.get_layer(name).output.shape[1:3] for name in ("e64_add", "e128_add", "e256_add", "d256_add", "d32_add")}
-    assert at == {"e64_add": (52, 60), "e128_add": (26, 30), "e256_add": (13, 15), "d256_add": (26, 30), "d32_add": (208, 240)}
+    at = {
+        name: model.get_layer(name).output.shape[1:3]
+        for name in ("e64_add", "e128_add", "e256_add", "d256_add", "d32_add")
+    }
+    assert at == {
+        "e64_add": (52, 60),
+        "e128_add": (26, 30),
+        "e256_add": (13, 15),
+        "d256_add": (26, 30),
+        "d32_add": (208, 240),
+    }
 
 
 def test_skips_join_the_specified_tensors(model):
@@ -92,5 +101,5 @@ def test_batch_normalization_is_the_methods(model):
 
 
 def test_an_unknown_network_is_named():
-    with pytest.raises(ValueError, match="raxnot.*raxnet"):
+    with pytest.raises(ValueError, match=r"raxnot.*raxnet"):
         networks.build("raxnot", 32, 32)

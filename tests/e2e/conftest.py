@@ -1,0 +1,51 @@
+"""Real processes of `raxnet` on a phantom, and the folders that they leave."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from lesions.phantom import make_cohort
+
+SETTINGS = {
+    "planes": ["axial"],
+    "split": {"folds": 3, "holdout": 0.2, "seed": 0},
+    "training": {"batch_size": 8, "epochs": 1, "batch_norm_momentum": 0.8},
+    "gates": {"slice_dice": 0.0, "fused_dice": 0.0, "fold_drift": 0.5},
+}
+
+
+def raxnet(*arguments, **options):
+    """Runs the command as a user does; returns the completed process with its output as text."""
+    environment = {k: v for k, v in os.environ.items() if k != "TF_CPP_MIN_LOG_LEVEL"}
+    command = [sys.executable, "-m", "pipeline.cli.main", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=900, env=environment, **options)
+
+
+def write_config(path: Path, data: Path, root: Path, **changes) -> Path:
+    content = {"data": str(data), "root": str(root)} | SETTINGS | changes
+    path.write_text(yaml.safe_dump(content))
+    return path
+
+
+def run(config: Path) -> dict:
+    """`raxnet run --json`, which must succeed."""
+    done = raxnet("run", config, "--json")
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def executed(done: dict) -> set[str]:
+    return {step for step, state in done["steps"].items() if state == "executed"}
+
+
+@pytest.fixture(scope="session")
+def phantom(tmp_path_factory):
+    """14 subjects, 6 mm."""
+    folder = tmp_path_factory.mktemp("phantom") / "data"
+    make_cohort(folder, 14, seed=4, spacing=6.0, workers=1)
+    return folder

@@ -1,0 +1,152 @@
+"""The pipeline end to end: nothing done twice, nothing pushed unblessed, nothing lost to a kill."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import filelock
+import pandas as pd
+import pytest
+
+from lesions.provenance import read_card
+from tests.e2e.conftest import executed, raxnet, run, write_config
+
+pytestmark = pytest.mark.slow
+BEHIND_FUSION = {"FusionEvaluator", "Pusher_axial", "Release", "ReportGen"}
+
+
+@pytest.fixture(scope="module")
+def ran(phantom, tmp_path_factory):
+    """A finished run: its configuration, root and what `raxnet run --json` said."""
+    folder = tmp_path_factory.mktemp("run")
+    config = write_config(folder / "run.yaml", phantom, folder / "root")
+    return config, folder / "root", run(config)
+
+
+def newest(root, pattern):
+    return max(root.glob(f"artifacts/{pattern}"), key=lambda path: path.stat().st_mtime_ns)
+
+
+def test_every_step_ran_and_left_what_it_should(ran):
+    _, root, done = ran
+    assert set(done["steps"].values()) == {"executed"}
+    assert (root / "report.html").stat().st_size > 50_000
+    (model,) = (root / "serving_models/axial").iterdir()
+    assert (model / "saved_model.pb").is_file()
+    card = read_card(model)
+    assert card.phantom
+    release = json.loads(next((root / "serving_models/releases").glob("*.json")).read_text())
+    assert release["models"]["axial"]["version"] == int(model.name)
+
+
+def test_no_subject_is_on_two_sides_and_every_subject_is_somewhere(ran):
+    _, root, _ = ran
+    folds = pd.read_csv(newest(root, "FoldGen/fold_map/*/folds.csv"))
+    assert folds["subject"].is_unique
+    assert len(folds) == 14
+    for plane in ("axial", "sagittal", "coronal"):
+        shards = list(root.glob(f"artifacts/NiftiExampleGen/examples_{plane}/*/Split-fold_*/*.tfrecord"))
+        found = {(path.stem, int(path.parent.name.rsplit("_", 1)[1])) for path in shards}
+        expected = {(row.subject, row.fold) for row in folds.itertuples() if row.fold > 0}
+        assert found == expected
+        assert len(shards) == len(expected)
+
+
+def test_every_holdout_subject_is_scored(ran):
+    _, root, _ = ran
+    folds = pd.read_csv(newest(root, "FoldGen/fold_map/*/folds.csv"))
+    scored = pd.read_csv(newest(root, "FusionEvaluator/evaluation/*/holdout.csv"))
+    held_out = set(folds.loc[folds["fold"] == 0, "subject"])
+    for _, rows in scored.groupby("prediction"):
+        assert set(rows["subject"]) == held_out
+    assert set(scored["prediction"]) == {"axial", "fused"}
+
+
+def test_every_validation_slice_is_counted(ran):
+    _, root, _ = ran
+    counts = pd.read_csv(newest(root, "SliceEvaluator_axial_1/evaluation/*/slices.csv"))
+    folds = pd.read_csv(newest(root, "FoldGen/fold_map/*/folds.csv"))
+    tables = newest(root, "LesionStatisticsGen/tables/*/slices_axial.csv")
+    slices = pd.read_csv(tables).merge(folds, on="subject")
+    expected = slices[(slices["fold"] == 1) & (slices["nonzero"] > 0)]
+    assert len(counts) == len(expected)
+    assert (counts["tp"] + counts["fn"]).sum() == expected["lesion_voxels"].sum()
+
+
+def test_a_second_run_does_nothing(ran):
+    assert executed(run(ran[0])) == set()
+
+
+def test_chatter_is_in_the_log_only(ran):
+    config, root, _ = ran
+    done = raxnet("run", config)
+    lines = done.stderr.strip().splitlines()
+    assert lines[0].split() == ["device:", "cpu"] or "device:" in lines[0]
+    assert len(lines) < 40
+    assert not any("absl" in line or "apache_beam" in line or "Warning" in line for line in lines)
+    log = max((root / "logs").iterdir())
+    assert "absl" in log.read_text()
+
+
+def test_a_raised_gate_runs_only_what_is_behind_it_and_nothing_is_pushed(ran, phantom):
+    config, root, _ = ran
+    before = set((root / "serving_models/axial").iterdir())
+    gates = {"slice_dice": 0.0, "fused_dice": 1.0, "fold_drift": 0.5}
+    done = raxnet("run", write_config(config.with_name("gate.yaml"), phantom, root, gates=gates), "--json")
+    assert done.returncode == 0, done.stderr
+    assert executed(json.loads(done.stdout)) == BEHIND_FUSION
+    assert set((root / "serving_models/axial").iterdir()) == before
+    assert "below the gate of 1.000" in done.stderr
+    assert "nothing pushed" in done.stderr
+
+
+def test_an_added_plane_trains_that_plane_alone(ran, phantom):
+    config, root, _ = ran
+    added = write_config(config.with_name("plane.yaml"), phantom, root, planes=["axial", "coronal"])
+    steps = executed(run(added))
+    assert steps == BEHIND_FUSION | {
+        "Trainer_coronal_1",
+        "SliceEvaluator_coronal_1",
+        "FoldSelector_coronal",
+        "Pusher_coronal",
+    }
+
+
+def test_two_runs_on_one_root_exclude_each_other(ran):
+    config, root, _ = ran
+    with filelock.FileLock(root / "run.lock"):
+        done = raxnet("run", config)
+    assert done.returncode == 2
+    assert "another run holds this root" in done.stderr
+
+
+def test_a_planted_difference_between_folds_stops_the_run(ran, phantom, tmp_path):
+    gates = {"slice_dice": 0.0, "fused_dice": 0.0, "fold_drift": 0.0}
+    config = write_config(tmp_path / "run.yaml", phantom, tmp_path / "root", gates=gates)
+    done = raxnet("run", config)
+    assert done.returncode == 1
+    assert "AnomalyGate" in done.stderr.strip().splitlines()[-1]
+    assert "size_category" in done.stderr
+    assert not (tmp_path / "root/checkpoints").exists()
+
+
+def test_sigkill_in_training_costs_one_epoch_at_most(phantom, tmp_path):
+    training = {"batch_size": 8, "epochs": 2, "batch_norm_momentum": 0.8}
+    config = write_config(tmp_path / "run.yaml", phantom, tmp_path / "root", training=training)
+    command = [sys.executable, "-m", "pipeline.cli.main", "run", str(config)]
+    process = subprocess.Popen(command, stderr=subprocess.DEVNULL, start_new_session=True)
+    until = time.monotonic() + 600
+    while not list((tmp_path / "root").glob("checkpoints/axial/fold_1/*/last.npz")):
+        assert process.poll() is None
+        assert time.monotonic() < until
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    done = raxnet("run", config)
+    assert done.returncode == 0, done.stderr
+    assert "goes on after epoch" in done.stderr
+    (history,) = (tmp_path / "root").glob("checkpoints/axial/fold_1/*/history.csv")
+    assert pd.read_csv(history)["epoch"].tolist() == [1, 2]

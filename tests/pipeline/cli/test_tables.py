@@ -1,0 +1,156 @@
+"""`raxnet stats`, `folds` and `batches`, one after the other as a person would."""
+
+import nibabel as nib
+import numpy as np
+import pandas as pd
+import pytest
+
+from pipeline.cli.main import main
+
+SHAPE = (20, 22, 18)
+
+
+def save(root, number, radius):
+    subject = f"sub-r001s{number:03d}"
+    anat = root / "Training" / "R001" / subject / "ses-1" / "anat"
+    anat.mkdir(parents=True)
+    image = np.zeros(SHAPE, np.float32)
+    image[2:-2, 2:-2, 2:-2] = 50
+    distance = np.sqrt(sum((g - 9.0) ** 2 for g in np.indices(SHAPE)))
+    mask = (distance <= radius).astype(np.uint8)
+    for data, name in ((image, "T1w"), (mask, "label-L_desc-T1lesion_mask")):
+        nib.save(nib.Nifti1Image(data, np.diag([4.0, 4, 4, 1])), anat / f"{subject}_ses-1_{name}.nii.gz")
+    return mask
+
+
+@pytest.fixture(scope="module")
+def work(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("tables")
+    masks = [save(folder / "data", number, 1 + number % 6) for number in range(1, 13)]
+    assert main(["stats", str(folder / "data"), str(folder / "tables")]) == 0
+    assert main(["folds", str(folder / "tables"), str(folder / "split"), "--folds", "3", "--seed", "1"]) == 0
+    return folder, masks
+
+
+def plan(folder, out, *options):
+    arguments = ["--plane", "axial", "--validation-fold", "2", "--batch-size", "8", *options]
+    return main(
+        ["batches", str(folder / "tables"), str(folder / "split" / "folds.csv"), str(out), *arguments]
+    )
+
+
+def test_stats(work):
+    folder, masks = work
+    names = {path.name for path in (folder / "tables").iterdir()}
+    assert {"lesions_3d.csv", "lesions_axial.csv", "slices_coronal.csv", "grid.json", "sizes_3d.png"} <= names
+    frame = pd.read_csv(folder / "tables" / "lesions_3d.csv")
+    assert list(frame.columns) == ["subject", "lesions", "voxels", "largest", "sizes"]
+    assert frame["voxels"].tolist() == [int(mask.sum()) for mask in masks]
+
+
+def test_folds(work):
+    folder, _ = work
+    frame = pd.read_csv(folder / "split" / "folds.csv")
+    assert list(frame.columns) == ["subject", "fold"]
+    assert frame["subject"].is_unique
+    assert sorted(frame["fold"].value_counts().loc[[1, 2, 3]]) in ([3, 3, 4], [3, 3, 3])
+    report = pd.read_csv(folder / "split" / "folds_quality.csv")
+    assert set(report["table"]) == {"3d", "axial", "sagittal", "coronal"}
+    assert (report["n"] > 0).all()
+
+
+def test_same_seed_same_bytes(work, tmp_path):
+    folder, _ = work
+    assert main(["folds", str(folder / "tables"), str(tmp_path), "--folds", "3", "--seed", "1"]) == 0
+    assert (tmp_path / "folds.csv").read_bytes() == (folder / "split" / "folds.csv").read_bytes()
+
+
+def test_imported_map(work, tmp_path, capsys):
+    folder, _ = work
+    own = folder / "split" / "folds.csv"
+    assert main(["folds", str(folder / "tables"), str(tmp_path / "out"), "--import", str(own)]) == 0
+    assert (tmp_path / "out" / "folds.csv").read_bytes() == own.read_bytes()
+    twice = tmp_path / "twice.csv"
+    twice.write_text(own.read_text() + "sub-r001s001,1\n")
+    assert main(["folds", str(folder / "tables"), str(tmp_path / "bad"), "--import", str(twice)]) == 2
+    assert "sub-r001s001 is there twice" in capsys.readouterr().err
+    assert not (tmp_path / "bad").exists()
+
+
+def test_batches(work, tmp_path, capsys):
+    folder, _ = work
+    assert plan(folder, tmp_path) == 0
+    assert "theoretical minimum" in capsys.readouterr().out
+    frame = pd.read_csv(tmp_path / "batches.csv")
+    assert list(frame.columns) == ["batch", "subject", "slice", "category"]
+    fold = pd.read_csv(folder / "split" / "folds.csv").set_index("subject")["fold"]
+    assert not set(fold.loc[frame["subject"]]) & {0, 2}
+    lesions = pd.read_csv(folder / "tables" / "lesions_axial.csv")
+    lesions = lesions[~fold.loc[lesions["subject"]].isin([0, 2]).to_numpy()]
+    drawn = frame[frame["category"] > 0]
+    assert sorted(zip(drawn["subject"], drawn["slice"], strict=True)) == sorted(
+        zip(lesions["subject"], lesions["slice"], strict=True)
+    )
+    normal = frame[frame["category"] == 0]
+    assert len(normal) == len(drawn)
+    slices = pd.read_csv(folder / "tables" / "slices_axial.csv").set_index(["subject", "slice"])
+    chosen = slices.loc[list(zip(normal["subject"], normal["slice"], strict=True))]
+    assert (chosen["lesion_voxels"] == 0).all()
+    assert (chosen["nonzero"] > 0).all()
+    report = pd.read_csv(tmp_path / "batches_quality.csv")
+    assert report["mean_tv"].iloc[0] == pytest.approx(report["minimum_tv"].iloc[0])
+
+
+def test_epochs_differ_and_seeds_repeat(work, tmp_path):
+    folder, _ = work
+    texts = []
+    for out, epoch in (("a", "0"), ("b", "0"), ("c", "1")):
+        assert plan(folder, tmp_path / out, "--epoch", epoch) == 0
+        texts.append((tmp_path / out / "batches.csv").read_text())
+    assert texts[0] == texts[1] != texts[2]
+
+
+def test_lesion_halves_alone_are_announced(work, tmp_path, capsys):
+    folder, _ = work
+    tables = tmp_path / "tables"
+    tables.mkdir()
+    for name in ("lesions_3d.csv", "lesions_axial.csv"):
+        (tables / name).write_bytes((folder / "tables" / name).read_bytes())
+    (tmp_path / "split").symlink_to(folder / "split")
+    assert plan(tmp_path, tmp_path / "out") == 0
+    assert "lesion halves alone" in capsys.readouterr().out
+    assert (pd.read_csv(tmp_path / "out" / "batches.csv")["category"] > 0).all()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--validation-fold", "9"], "must be one of"),
+        (["--batch-size", "7"], "found 7"),
+        (["--plane", "coronal"], None),
+    ],
+)
+def test_bad_requests(work, tmp_path, capsys, options, message):
+    folder, _ = work
+    status = plan(folder, tmp_path / "out", *options)
+    assert status == (2 if message else 0)
+    if message:
+        assert message in capsys.readouterr().err
+        assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("options", [["--folds", "20"], ["--folds", "1"], ["--holdout", "1"]])
+def test_bad_folds_leave_nothing(work, tmp_path, capsys, options):
+    folder, _ = work
+    assert main(["folds", str(folder / "tables"), str(tmp_path / "out"), *options]) == 2
+    err = capsys.readouterr().err.strip().splitlines()
+    assert len(err) == 1
+    assert err[0].startswith("raxnet folds: ")
+    assert not (tmp_path / "out").exists()
+
+
+def test_output_in_the_way_of_a_file(work, capsys):
+    folder, _ = work
+    out = folder / "tables" / "grid.json" / "out"
+    assert main(["stats", str(folder / "data"), str(out)]) == 2
+    assert "cannot be written" in capsys.readouterr().err
