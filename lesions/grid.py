@@ -114,9 +114,10 @@ def resample(volume: Volume, grid: Grid, order: int = 1, cval: float = 0.0) -> V
     linear, offset = to_source[:3, :3], to_source[:3, 3]
     if np.allclose(linear, np.diag(np.diag(linear)), atol=1e-9):
         linear = np.diag(linear)  # SciPy's fast way for axis-parallel grids
+    # "grid-constant" fades beyond the border; "constant" would drop a border voxel for a rounding error.
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # about SciPy before 0.18, for the fast way
         moved = ndimage.affine_transform(
-            data, linear, offset, output_shape=grid.shape, order=order, mode="constant", cval=cval
+            data, linear, offset, output_shape=grid.shape, order=order, mode="grid-constant", cval=cval
         )
     return Volume(moved, grid)

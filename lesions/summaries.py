@@ -20,7 +20,7 @@ def slice_summary(counts: pd.DataFrame, seed: int) -> pd.DataFrame:
         seed: Draws the normals of the published protocol.
 
     Returns:
-        protocol, n, dice, recall, precision (means), dice_sd, dice_median, floor (mean Dice of an all-empty
+        protocol, n, dice, recall, precision (means), dice_sd (population), dice_median, floor (mean Dice of an all-empty
         prediction). Protocols: `published`: lesion slices and as many normals, smoothed by 1; `all slices`:
         smoothed by 1; `lesion slices`: unsmoothed.
     """
@@ -42,7 +42,7 @@ def _means(counts: pd.DataFrame, smoothing: float) -> dict[str, Any]:
     nothing = np.zeros_like(tp)
     floor = metrics.dice(nothing, nothing, tp + fn, smoothing)
     row: dict[str, Any] = {"n": len(counts)} | {name: _mean(values[name]) for name in SCORES}
-    spread = float(np.std(values["dice"], ddof=1)) if len(counts) > 1 else float("nan")
+    spread = float(np.std(values["dice"], ddof=0)) if len(counts) > 1 else float("nan")
     median = float(np.median(values["dice"])) if len(counts) else float("nan")
     return row | {"dice_sd": spread, "dice_median": median, "floor": _mean(floor)}
 
@@ -58,14 +58,14 @@ def holdout_summary(rows: pd.DataFrame) -> pd.DataFrame:
         rows: subject, prediction, dice, recall, precision, volume_difference.
 
     Returns:
-        prediction, n, dice, dice_sd, dice_median, recall, precision, volume_difference; in order of appearance.
+        prediction, n, dice, dice_sd (population), dice_median, recall, precision, volume_difference; in order of appearance.
     """
     out = []
     for prediction, group in rows.groupby("prediction", sort=False):
         row = {"prediction": prediction, "n": len(group)}
         row |= {
             "dice": group["dice"].mean(),
-            "dice_sd": group["dice"].std(),
+            "dice_sd": group["dice"].std(ddof=0),
             "dice_median": group["dice"].median(),
         }
         row |= {name: group[name].mean() for name in ("recall", "precision", "volume_difference")}

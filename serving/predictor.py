@@ -52,7 +52,7 @@ class SavedModelPredictor:
             raise InputError("no model given; name the SavedModel of one plane at least")
         self._folders = {plane: Path(folders[plane]) for plane in PLANES if plane in folders}
         self._cards = {plane: read_card(folder) for plane, folder in self._folders.items()}
-        self._infer: dict[str, Callable[..., Any]] = {}
+        self._loaded: dict[str, tuple[Any, Callable[..., Any]]] = {}
         _check_cards(self._folders, self._cards)
 
     @property
@@ -91,7 +91,9 @@ class SavedModelPredictor:
         return answer
 
     def _call(self, plane: str, slices: np.ndarray) -> np.ndarray:
-        infer = self._infer.get(plane) or self._load(plane)
+        if plane not in self._loaded:
+            self._loaded[plane] = self._load(plane)
+        _, infer = self._loaded[plane]
         tf = device.tensorflow()
         try:
             answer = infer(slices=tf.constant(slices, tf.float32))["probabilities"].numpy()
@@ -106,7 +108,8 @@ class SavedModelPredictor:
             )
         return answer
 
-    def _load(self, plane: str) -> Callable[..., Any]:
+    def _load(self, plane: str) -> tuple[Any, Callable[..., Any]]:
+        """The model, which keeps its variables alive, and its signature."""
         folder, tf = self._folders[plane], device.tensorflow()
         try:
             model = tf.saved_model.load(str(folder))
@@ -119,9 +122,7 @@ class SavedModelPredictor:
             or "probabilities" not in infer.structured_outputs
         ):
             raise InputError(f"{folder}: not a raxnet model (no input `slices`, output `probabilities`)")
-        infer.raxnet_model = model  # a signature alone does not keep its variables alive
-        self._infer[plane] = infer
-        return infer
+        return model, infer
 
 
 def open_models(models: Path) -> SavedModelPredictor:

@@ -68,19 +68,28 @@ def load_template(spacing: float) -> Template:
     t1, grey, white = (_read(name) for name in ("t1", "gm", "wm"))
     brain = t1 > 0
     depth = _depth(brain)
-    fluid = (t1 < 110.0) & (depth < -12.0)
-    labels, _ = ndimage.label(fluid)
-    sizes = np.bincount(labels.ravel())
-    sizes[0] = 0
-    ventricles = (sizes > 300)[labels].astype(np.float32)
     grid = template_grid(spacing)
-    pull = np.stack(np.gradient(ndimage.gaussian_filter(ventricles, 6.0)))
-    pull /= np.sqrt((pull**2).sum(axis=0)).max()
-    pull = np.stack([resample(Volume(component, template_grid(1.0)), grid).data for component in pull])
+    ventricles = _ventricles(t1, depth)
     t1 = np.where(brain, np.maximum(t1, TEMPLATE_CSF), TEMPLATE_CSF).astype(np.float32)
     sigma = np.sqrt(max(spacing**2 - 1.0, 0.0)) / _FULL_WIDTH
-    maps = (t1, grey / 255.0, white / 255.0, ventricles, depth)
-    return Template(*(ndimage.gaussian_filter(m, sigma) if sigma else m for m in maps), pull, grid)
+    maps = (t1, grey / 255.0, white / 255.0, ventricles)
+    smoothed = (ndimage.gaussian_filter(m, sigma) if sigma else m for m in maps)
+    return Template(*smoothed, depth, _pull(ventricles, grid), grid)
+
+
+def _ventricles(t1: np.ndarray, depth: np.ndarray) -> np.ndarray:
+    """1 in fluid deep inside the brain, in pieces of more than 300 mm^3."""
+    labels, _ = ndimage.label((t1 < 110.0) & (depth < -12.0))
+    sizes = np.bincount(labels.ravel())
+    sizes[0] = 0
+    return (sizes > 300)[labels].astype(np.float32)
+
+
+def _pull(ventricles: np.ndarray, grid: Grid) -> np.ndarray:
+    """Directions toward the ventricles, longest 1, (3, X, Y, Z); computed at 3 mm, they are smooth."""
+    slopes = np.stack(np.gradient(ndimage.gaussian_filter(ventricles[::3, ::3, ::3], 2.0)))
+    slopes /= np.sqrt((slopes**2).sum(axis=0)).max()
+    return np.stack([resample(Volume(slope, template_grid(3.0)), grid).data for slope in slopes])
 
 
 def _read(name: str) -> np.ndarray:
@@ -120,7 +129,7 @@ def make_anatomy(template: Template, rng: np.random.Generator, enlarged: tuple[f
 
     t1 = warped(template.t1)
     # Atrophy: what is partly fluid becomes more so, by a factor that varies over the brain.
-    gain = np.exp(rng.normal(0.25, 0.2) + 0.3 * smooth_field(rng, grid, 35.0))
+    gain = np.exp(rng.normal(0.1, 0.15) + 0.25 * smooth_field(rng, grid, 35.0))
     t1 = np.where(
         t1 < TEMPLATE_GREY, np.maximum(TEMPLATE_GREY - (TEMPLATE_GREY - t1) * gain, TEMPLATE_CSF), t1
     )

@@ -39,7 +39,7 @@ def _add_white_matter_disease(
     image: np.ndarray, anatomy: Anatomy, grey: float, rng: np.random.Generator
 ) -> None:
     """Leukoaraiosis: white matter fades to grey-matter level around the ventricles and in patches, no lesion."""
-    burden = rng.beta(1.2, 2.0)
+    burden = rng.beta(1.2, 2.5)
     x, _, _ = anatomy.coordinates()
     near = ndimage.gaussian_filter(anatomy.ventricles, 6.0 / anatomy.grid.spacing[0])
     near /= max(float(near.max()), 1e-6)
@@ -53,13 +53,13 @@ def _add_white_matter_disease(
 def _add_perivascular_spaces(
     image: np.ndarray, anatomy: Anatomy, fluid: float, rng: np.random.Generator
 ) -> None:
-    """Fluid-filled spots of 5 to 40 mm^3 in basal ganglia and white matter: smaller than a lesion."""
+    """Fluid-filled spots of 4 to 25 mm^3 in basal ganglia and white matter: smaller than a lesion."""
     x, y, z = anatomy.coordinates()
     deep = (anatomy.depth < -12.0) & (anatomy.ventricles < 0.1) & (z > -10) & (z < 45) & (anatomy.t1 > 150.0)
     found = np.flatnonzero(deep)
     width = np.sqrt(0.9**2 + (anatomy.grid.spacing[0] / 2.355) ** 2)
-    count = int(rng.poisson(14))
-    for where, volume in zip(rng.random(count), rng.uniform(5.0, 40.0, count), strict=True):
+    count = int(rng.poisson(10))
+    for where, volume in zip(rng.random(count), rng.uniform(4.0, 25.0, count), strict=True):
         index = np.unravel_index(found[int(where * found.size)], anatomy.grid.shape)
         reach = int(np.ceil(3.0 * width / anatomy.grid.spacing[0]))
         box = tuple(slice(max(i - reach, 0), i + reach + 1) for i in index)
@@ -93,9 +93,9 @@ def _add_lesion(
 ) -> None:
     """A cavity near fluid level behind a rim of scarred tissue, with strands of tissue left in it."""
     box, spacing = lesion.box, anatomy.grid.spacing[0]
-    core = fluid + (grey - fluid) * rng.uniform(0.0, 0.35)
-    scar = grey * rng.uniform(0.65, 0.82)
-    rim = min(rng.uniform(0.6, 3.5), 0.25 * lesion.radius)
+    core = fluid + (grey - fluid) * rng.uniform(0.0, 0.2)
+    scar = grey * rng.uniform(0.6, 0.78)
+    rim = min(rng.uniform(0.5, 3.0), 0.15 * lesion.radius)
     texture = smooth_field(rng, anatomy.grid, max(3.5, 0.35 * lesion.radius), box)
     fine = smooth_field(rng, anatomy.grid, 3.0, box)
     present = soft_step(lesion.inside + 0.25 * spacing, max(spacing, 1.2))
@@ -136,7 +136,7 @@ def _add_outer_head(
 def _acquire(image: np.ndarray, head: np.ndarray, anatomy: Anatomy, rng: np.random.Generator) -> np.ndarray:
     """Bias field, Rician noise, the scanner's scale; air and what was cut off at defacing are 0."""
     bias = np.exp(rng.uniform(0.05, 0.14) * smooth_field(rng, anatomy.grid, 75.0))
-    noise = rng.uniform(0.02, 0.05)
+    noise = rng.uniform(0.015, 0.035)
     white, scale = rng.spawn(1)[0], rng.uniform(250.0, 900.0)
     signal = image * head * bias
     real = signal + noise * white.standard_normal(signal.shape, dtype=np.float32)

@@ -174,14 +174,13 @@ def _description(subjects: int, seed: int, spacing: float) -> dict[str, Any]:
 
 
 def _is_finished(out: Path, subjects: int, description: dict[str, Any]) -> bool:
-    files = [file for index in range(subjects) for file in _files(out, index)]
     found = out / "Training" / _cohort(0) / "dataset_description.json"
-    if not found.is_file() or not all(file.is_file() for file in files):
-        return False
     try:
-        return bool(json.loads(found.read_text()) == description)
+        if json.loads(found.read_text()) != description:
+            return False
     except (OSError, ValueError):
         return False
+    return all(file.is_file() for index in range(subjects) for file in _files(out, index))
 
 
 def _cohort(index: int) -> str:

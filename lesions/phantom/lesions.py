@@ -21,7 +21,7 @@ COUNT_SHARES = (0.469, 0.208, 0.124, 0.081, 0.031, 0.023, 0.064)
 # The smallest mask among the 655 has 13 voxels. A phantom's has no fewer, whatever its voxel size: what is less
 # than that at 3 mm cannot be seen, so it is drawn at 13 voxels. A further lesion has 5 at least, or is left out.
 SMALLEST, SMALLEST_FURTHER = 13, 5
-LARGEST_SHARE = 0.7  # of a hemisphere's tissue
+LACUNE = 1500.0  # mm^3; smaller lesions lie in deep nuclei and white matter
 
 
 @dataclass(frozen=True)
@@ -171,6 +171,8 @@ def _center(
             where = brain & (lateral > 12) & (z > -25) & (anatomy.depth > -22.0)
             if rng.random() < 0.75:  # middle cerebral artery
                 where &= (lateral > 26) & (y > -70) & (y < 45)
+            if volume < LACUNE:
+                where &= anatomy.white > 0.7
         midline = True
     found = np.flatnonzero(where)
     if found.size == 0:

@@ -97,7 +97,7 @@ def test_as_nibabel_where_voxels_do_not_grow(angles, order):
     target = Grid.of((30, 31, 29), affine((1.3, 1.2, 1.1), (-18, -20, -17)))
     ours = resample(Volume(data, source), target, order=order).data
     theirs = resample_from_to(
-        nib.Nifti1Image(data, source.matrix), (target.shape, target.matrix), order=order
+        nib.Nifti1Image(data, source.matrix), (target.shape, target.matrix), order, "grid-constant"
     )
     np.testing.assert_allclose(ours, theirs.get_fdata(), atol=1e-4)
 
@@ -147,6 +147,14 @@ def test_outside_is_filled_and_nothing_is_warned():
         moved = resample(volume, Grid.of((5, 5, 5), affine(origin=(3, 0, 0))), cval=-7)
     np.testing.assert_array_equal(moved.data[:2], 1)
     np.testing.assert_array_equal(moved.data[2:], -7)
+
+
+@pytest.mark.parametrize("order", [0, 1])
+def test_a_rounding_error_does_not_cost_the_border(order):
+    data = np.random.default_rng(0).random((6, 7, 8)).astype(np.float32)
+    grid = Grid.of(data.shape, affine(origin=(-1e-4,) * 3))
+    moved = resample(Volume(data, Grid.of(data.shape, np.eye(4))), grid, order)
+    np.testing.assert_allclose(moved.data, data, atol=1e-3)
 
 
 @pytest.mark.parametrize("kind", [np.int16, np.uint8, np.float64])

@@ -14,7 +14,7 @@ def test_pictures_are_ordered_by_dice_and_thinned_with_both_ends():
     ]
     assert [p.subject for p in choose(made)] == ["s2", "s4", "s0", "s1", "s3"]
     many = [Picture(f"s{i:03d}", "i", "t", "p", i / 131) for i in range(132)]
-    shown = choose(many)
+    shown = choose(many, 24)
     assert len(shown) == len({p.subject for p in shown}) == 24
     assert shown[0].subject == "s131"
     assert shown[-1].subject == "s000"

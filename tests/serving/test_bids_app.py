@@ -234,7 +234,7 @@ def test_failing_model_is_not_the_scan_s_fault(tmp_path, scans, spy):
 
 
 def test_interrupted_writing_is_mended(tmp_path, scans, spy, monkeypatch):
-    """Killed between the images and the sidecar: nothing passes for finished, no partial file stays."""
+    """Killed between the images and the sidecar: not even an older sidecar passes them for finished."""
     real = bids_app.write_text
 
     def killed(path, text):
@@ -242,9 +242,10 @@ def test_interrupted_writing_is_mended(tmp_path, scans, spy, monkeypatch):
             raise KeyboardInterrupt
         real(path, text)
 
+    run(scans / "sub-01/anat/sub-01_T1w.nii.gz", tmp_path / "out", spy())
     monkeypatch.setattr(bids_app, "write_text", killed)
     with pytest.raises(KeyboardInterrupt):
-        run(scans, tmp_path / "out", spy())
+        run(scans, tmp_path / "out", spy(), threshold=0.4)
     monkeypatch.undo()
     outcomes = run(scans, tmp_path / "out", spy())
     assert not any(o.reused or o.error for o in outcomes)

@@ -71,6 +71,30 @@ def test_all_48_orientations_give_the_same_mask_in_space(spy, grid, scan_data, o
             assert back.grid.same_as(grid)
 
 
+def test_rounding_in_the_header_does_not_blur(spy, grid, scan_data):
+    """Quaternions and text affines are a few micrometers off; reslicing for that would lose the border."""
+    turned_scan = turned(Volume(scan_data(), grid), (1, 2, 0), (-1, 1, -1))
+    matrix = turned_scan.grid.matrix
+    matrix[:3, 3] += 2e-4
+    rounded = Volume(turned_scan.data, Grid.of(turned_scan.grid.shape, matrix))
+    exact, done = segment(turned_scan, spy()), segment(rounded, spy())
+    np.testing.assert_array_equal(done.probability.data, exact.probability.data)
+    np.testing.assert_array_equal(done.mask.data, exact.mask.data)
+    assert done.mask.grid == rounded.grid
+
+
+def test_votes_stay_votes_on_another_grid(spy, scan_data):
+    own = Grid.of((36, 42, 30), np.array([[1.0, 0, 0, -18], [0, 1, 0, -20], [0, 0, 1, -12], [0, 0, 0, 1]]))
+    sure = {"axial": 1.0, "sagittal": 0.45, "coronal": 0.45}  # the mean would say lesion
+
+    def answer(plane, slices):
+        return np.full(slices.shape, sure[plane], np.float32)
+
+    volume = Volume(scan_data(own.shape), own)
+    assert segment(volume, spy(answer=answer), "mean").mask.data.any()
+    assert not segment(volume, spy(answer=answer), "majority").mask.data.any()
+
+
 @pytest.mark.parametrize(
     ("shape", "spacing"), [((36, 42, 30), (1, 1, 1)), ((18, 30, 9), (2, 1.4, 3.3)), ((12, 14, 7), (3, 3, 5))]
 )

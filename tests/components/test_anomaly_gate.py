@@ -1,0 +1,90 @@
+"""The gate finds what ExampleValidator does not: folds that differ; and reads what it does find."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+import tensorflow_data_validation as tfdv
+
+from components.anomaly_gate import fold_drifts, read_anomalies
+from lesions.slices import Slice
+from pipeline.digests import SCHEMA
+from trainer.records import encode
+
+
+def record(number, category, **changes):
+    size = 10 * category
+    fields = {
+        "subject": f"sub-{number % 4}",
+        "plane": "axial",
+        "slice": number,
+        "height": 8,
+        "width": 9,
+        "image": b"\0\1" * 72,
+        "mask": b"\1" * size + b"\0" * (72 - size),
+        "lesion_voxels": size,
+        "size_category": category,
+    }
+    return encode(Slice(**(fields | changes)))
+
+
+@pytest.fixture(scope="module")
+def schema():
+    return tfdv.load_schema_text(str(SCHEMA))
+
+
+def statistics(tmp_path, records, schema):
+    path = str(tmp_path / "records")
+    with tf.io.TFRecordWriter(path) as writer:
+        for one in records:
+            writer.write(one)
+    return tfdv.generate_statistics_from_tfrecord(path, stats_options=tfdv.StatsOptions(schema=schema))
+
+
+def write(folder, split, content):
+    (folder / f"Split-{split}").mkdir(parents=True)
+    (folder / f"Split-{split}" / "FeatureStats.pb").write_bytes(content.SerializeToString())
+
+
+def draw(seed, shares):
+    return np.random.default_rng(seed).choice(len(shares), 300, p=shares)
+
+
+ALIKE, OTHER = [0.6, 0.1, 0.1, 0.1, 0.1], [0.1, 0.1, 0.1, 0.1, 0.6]
+
+
+def test_alike_folds_pass_and_a_planted_drift_is_found(tmp_path, schema):
+    for split, seed, shares in [("fold_1", 1, ALIKE), ("fold_2", 2, ALIKE), ("fold_3", 3, OTHER)]:
+        records = [record(i, int(c)) for i, c in enumerate(draw(seed, shares))]
+        write(tmp_path / "statistics", split, statistics(tmp_path, records, schema))
+    table = fold_drifts(tmp_path / "statistics", "axial", schema, 0.1).set_index("fold")
+    assert len(table) == 3
+    assert table.loc["fold_1 and fold_2", "problem"] == ""
+    assert table.loc["fold_1 and fold_2", "divergence"] < 0.05
+    for pair in ("fold_1 and fold_3", "fold_2 and fold_3"):
+        assert "differs between" in table.loc[pair, "problem"]
+        assert table.loc[pair, "divergence"] > 0.1
+
+
+@pytest.mark.parametrize(
+    ("changes", "feature"),
+    [({"size_category": 7}, "size_category"), ({"plane": "oblique"}, "plane"), ({"height": 0}, "height")],
+)
+def test_a_value_out_of_its_domain_is_an_anomaly_with_its_fold(tmp_path, schema, changes, feature):
+    records = [record(i, i % 5) for i in range(20)] + [record(99, 1, **changes)]
+    found = tfdv.validate_statistics(statistics(tmp_path, records, schema), schema)
+    (tmp_path / "anomalies" / "Split-fold_2").mkdir(parents=True)
+    (tmp_path / "anomalies" / "Split-fold_2" / "SchemaDiff.pb").write_bytes(found.SerializeToString())
+    table = read_anomalies(tmp_path / "anomalies", "axial")
+    assert table[["plane", "fold", "feature"]].to_numpy().tolist() == [["axial", "fold_2", feature]]
+    assert table["problem"].iloc[0]
+
+
+def test_good_records_have_no_anomaly(tmp_path, schema):
+    records = [record(i, i % 5) for i in range(20)]
+    assert not tfdv.validate_statistics(statistics(tmp_path, records, schema), schema).anomaly_info
+
+
+def test_no_pixel_value_is_kept_in_the_statistics(tmp_path, schema):
+    secret = b"PIXELS-OF-A-PERSON" * 8
+    records = [record(i, 0, image=secret) for i in range(20)]
+    assert b"PIXELS" not in statistics(tmp_path, records, schema).SerializeToString()
