@@ -100,8 +100,8 @@ def _read(name: str) -> np.ndarray:
 def _depth(brain: np.ndarray) -> np.ndarray:
     """Distance from the brain's closed outer hull, mm, negative inside; computed at 3 mm, it is smooth."""
     coarse = np.pad(brain[1::3, 1::3, 1::3], 8)
-    hull = ndimage.distance_transform_edt(~coarse) <= 4.5
-    hull = ndimage.binary_fill_holes(ndimage.distance_transform_edt(hull) > 4.5)
+    hull = ndimage.distance_transform_edt(~coarse) <= 2.5
+    hull = ndimage.binary_fill_holes(ndimage.distance_transform_edt(hull) > 2.5)
     inside, outside = (ndimage.distance_transform_edt(m) for m in (hull, ~hull))
     signed = (3.0 * (outside - inside)).astype(np.float32)
     affine = np.diag((3.0, 3.0, 3.0, 1.0))
@@ -153,6 +153,6 @@ def _sampling_points(
         shape = [1, 1, 1]
         shape[axis] = -1
         at[axis] = line.reshape(shape)
-        at[axis] += 2.5 * smooth_field(rng, grid, 40.0) + 1.2 * smooth_field(rng, grid, 18.0)
+        at[axis] += 2.2 * smooth_field(rng, grid, 45.0) + 1.2 * smooth_field(rng, grid, 18.0)
         at[axis] += wall * template.pull[axis]
     return at

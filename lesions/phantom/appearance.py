@@ -99,9 +99,7 @@ def _add_lesion(
     texture = smooth_field(rng, anatomy.grid, max(3.5, 0.35 * lesion.radius), box)
     fine = smooth_field(rng, anatomy.grid, 3.0, box)
     present = soft_step(lesion.inside + 0.25 * spacing, max(spacing, 1.2))
-    cavity = soft_step(
-        lesion.inside - rim + 0.25 * lesion.radius * np.minimum(texture, 0.8), spacing + 1.0
-    )
+    cavity = soft_step(lesion.inside - rim + 0.25 * lesion.radius * np.minimum(texture, 0.8), spacing + 1.0)
     level = scar + cavity * (core - scar) + 0.06 * fine
     patch = image[box]
     patch += present * (np.minimum(level, patch) - patch)
@@ -114,10 +112,10 @@ def _add_outer_head(
     grid, spacing = anatomy.grid, anatomy.grid.spacing[0]
     x, y, z = anatomy.coordinates()
     depth = anatomy.depth
-    low = np.clip((-30.0 - z) / 40.0, 0.0, 1.0)  # toward the skull base, where tissue is thick
-    inner = 2.0 + 0.8 * smooth_field(rng, grid, 30.0)
-    skull = inner + np.maximum(5.5 + 1.5 * smooth_field(rng, grid, 35.0), 2.5)
-    scalp = skull + np.maximum(6.0 + 1.5 * smooth_field(rng, grid, 40.0), 2.5)
+    low = np.clip((-15.0 - z) / 40.0, 0.0, 1.0)  # toward the skull base, where tissue is thick
+    inner = 1.5 + 0.6 * smooth_field(rng, grid, 30.0)
+    skull = inner + np.maximum(5.5 + 1.2 * smooth_field(rng, grid, 50.0), 2.5) - 2.5 * low
+    scalp = skull + np.maximum(6.0 + 1.2 * smooth_field(rng, grid, 55.0), 2.5)
     fat, muscle = rng.uniform(0.9, 1.35), rng.uniform(0.45, 0.6)
     marrow = rng.uniform(0.2, 0.55) * np.exp(
         -(((depth - (inner + skull) / 2) / (0.22 * (skull - inner))) ** 2)

@@ -14,7 +14,8 @@ ANAT = "Training/R001/sub-r001s001/ses-1/anat/sub-r001s001_ses-1_space-MNI152NLi
 
 def read(folder):
     return {
-        file.relative_to(folder).as_posix(): nifti.read(file).data for file in sorted(folder.rglob("*.nii.gz"))
+        file.relative_to(folder).as_posix(): nifti.read(file).data
+        for file in sorted(folder.rglob("*.nii.gz"))
     }
 
 
@@ -102,7 +103,14 @@ def test_a_finished_phantom_is_kept_and_anything_else_is_refused(phantom, tmp_pa
 
 @pytest.mark.parametrize(
     "bad",
-    [{"subjects": 0}, {"seed": -1}, {"spacing": 0.2}, {"spacing": 7.0}, {"spacing": float("nan")}, {"workers": 0}],
+    [
+        {"subjects": 0},
+        {"seed": -1},
+        {"spacing": 0.2},
+        {"spacing": 7.0},
+        {"spacing": float("nan")},
+        {"workers": 0},
+    ],
 )
 def test_parameters_out_of_range(tmp_path, bad):
     with pytest.raises(InputError, match=next(iter(bad))):

@@ -40,9 +40,7 @@ def test_best_dice_is_what_it_says():
 
 
 def test_the_best_threshold_on_intensity_fails(subjects, brain):
-    found = [
-        max(best_dice(side * image[brain], mask[brain]) for side in (-1, 1)) for image, mask in subjects
-    ]
+    found = [max(best_dice(side * image[brain], mask[brain]) for side in (-1, 1)) for image, mask in subjects]
     assert np.mean(found) <= THRESHOLD_LIMIT
 
 
