@@ -20,9 +20,9 @@ def slice_summary(counts: pd.DataFrame, seed: int) -> pd.DataFrame:
         seed: Draws the normals of the published protocol.
 
     Returns:
-        protocol, n, dice, recall, precision (means), dice_sd (population), dice_median, floor (mean Dice of an all-empty
-        prediction). Protocols: `published`: lesion slices and as many normals, smoothed by 1; `all slices`:
-        smoothed by 1; `lesion slices`: unsmoothed.
+        protocol, n, dice, recall, precision (means), dice_sd (population), dice_median, floor (mean Dice of an
+        all-empty prediction). Protocols: `published`: lesion slices and as many normals, smoothed by 1;
+        `all slices`: smoothed by 1; `lesion slices`: unsmoothed.
     """
     lesion = counts[counts["lesion_voxels"] > 0]
     normal = counts[counts["lesion_voxels"] == 0]
@@ -58,7 +58,8 @@ def holdout_summary(rows: pd.DataFrame) -> pd.DataFrame:
         rows: subject, prediction, dice, recall, precision, volume_difference.
 
     Returns:
-        prediction, n, dice, dice_sd (population), dice_median, recall, precision, volume_difference; in order of appearance.
+        prediction, n, dice, dice_sd (population), dice_median, recall, precision, volume_difference; in order
+        of appearance.
     """
     out = []
     for prediction, group in rows.groupby("prediction", sort=False):

@@ -44,13 +44,17 @@ class Template:
 
 @dataclass(frozen=True, eq=False)
 class Anatomy:
-    """A subject's warped maps on its grid; as in `Template`, with atrophy in `t1`."""
+    """A subject's warped maps on its grid; as in `Template`, with atrophy in `t1`.
+
+    `lateral` is the distance from the subject's own midline, mm, positive on the right.
+    """
 
     t1: np.ndarray
     grey: np.ndarray
     white: np.ndarray
     ventricles: np.ndarray
     depth: np.ndarray
+    lateral: np.ndarray
     grid: Grid
 
     def coordinates(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -73,8 +77,8 @@ def load_template(spacing: float) -> Template:
     t1 = np.where(brain, np.maximum(t1, TEMPLATE_CSF), TEMPLATE_CSF).astype(np.float32)
     sigma = np.sqrt(max(spacing**2 - 1.0, 0.0)) / _FULL_WIDTH
     maps = (t1, grey / 255.0, white / 255.0, ventricles)
-    smoothed = (ndimage.gaussian_filter(m, sigma) if sigma else m for m in maps)
-    return Template(*smoothed, depth, _pull(ventricles, grid), grid)
+    t1, grey, white, soft = (ndimage.gaussian_filter(m, sigma) if sigma else m for m in maps)
+    return Template(t1, grey, white, soft, depth, _pull(ventricles, grid), grid)
 
 
 def _ventricles(t1: np.ndarray, depth: np.ndarray) -> np.ndarray:
@@ -100,8 +104,8 @@ def _read(name: str) -> np.ndarray:
 def _depth(brain: np.ndarray) -> np.ndarray:
     """Distance from the brain's closed outer hull, mm, negative inside; computed at 3 mm, it is smooth."""
     coarse = np.pad(brain[1::3, 1::3, 1::3], 8)
-    hull = ndimage.distance_transform_edt(~coarse) <= 2.5
-    hull = ndimage.binary_fill_holes(ndimage.distance_transform_edt(hull) > 2.5)
+    hull = ndimage.distance_transform_edt(~coarse) <= 1.5
+    hull = ndimage.binary_fill_holes(ndimage.distance_transform_edt(hull) > 1.5)
     inside, outside = (ndimage.distance_transform_edt(m) for m in (hull, ~hull))
     signed = (3.0 * (outside - inside)).astype(np.float32)
     affine = np.diag((3.0, 3.0, 3.0, 1.0))
@@ -129,12 +133,19 @@ def make_anatomy(template: Template, rng: np.random.Generator, enlarged: tuple[f
 
     t1 = warped(template.t1)
     # Atrophy: what is partly fluid becomes more so, by a factor that varies over the brain.
-    gain = np.exp(rng.normal(0.1, 0.15) + 0.25 * smooth_field(rng, grid, 35.0))
+    gain = np.exp(rng.normal(0.0, 0.15) + 0.25 * smooth_field(rng, grid, 35.0))
     t1 = np.where(
         t1 < TEMPLATE_GREY, np.maximum(TEMPLATE_GREY - (TEMPLATE_GREY - t1) * gain, TEMPLATE_CSF), t1
     )
-    others = (warped(m) for m in (template.grey, template.white, template.ventricles, template.depth))
-    return Anatomy(t1.astype(np.float32), *others, grid)
+    return Anatomy(
+        t1=t1.astype(np.float32),
+        grey=warped(template.grey),
+        white=warped(template.white),
+        ventricles=warped(template.ventricles),
+        depth=warped(template.depth),
+        lateral=at[0] + np.float32(ATLAS_ORIGIN[0]),
+        grid=grid,
+    )
 
 
 def _sampling_points(

@@ -9,6 +9,8 @@ from lesions.phantom.anatomy import TEMPLATE_CSF, TEMPLATE_GREY, TEMPLATE_WHITE,
 from lesions.phantom.fields import smooth_field, soft_step
 from lesions.phantom.lesions import Lesion
 
+_FULL_WIDTH = 2.355  # full width at half maximum of a Gaussian, in its sigmas
+
 
 def render(anatomy: Anatomy, lesions: list[Lesion], rng: np.random.Generator) -> np.ndarray:
     """Renders a T1-weighted scan.
@@ -22,7 +24,7 @@ def render(anatomy: Anatomy, lesions: list[Lesion], rng: np.random.Generator) ->
         int16 intensities, white matter at some hundreds; 0 outside the head.
     """
     streams = rng.spawn(7)
-    fluid, grey = streams[0].uniform(0.16, 0.32), streams[0].uniform(0.62, 0.76)
+    fluid, grey = streams[0].uniform(0.16, 0.28), streams[0].uniform(0.64, 0.76)
     image = np.interp(anatomy.t1, (TEMPLATE_CSF, TEMPLATE_GREY, TEMPLATE_WHITE), (fluid, grey, 1.0)).astype(
         np.float32
     )
@@ -31,7 +33,7 @@ def render(anatomy: Anatomy, lesions: list[Lesion], rng: np.random.Generator) ->
     _add_cyst(image, anatomy, fluid, streams[3])
     for lesion in lesions:
         _add_lesion(image, lesion, fluid, grey, anatomy, streams[4])
-    head = _add_outer_head(image, anatomy, fluid, streams[5])
+    head = _add_outer_head(image, anatomy, streams[5])
     return _acquire(image, head, anatomy, streams[6])
 
 
@@ -40,7 +42,6 @@ def _add_white_matter_disease(
 ) -> None:
     """Leukoaraiosis: white matter fades to grey-matter level around the ventricles and in patches, no lesion."""
     burden = rng.beta(1.2, 2.5)
-    x, _, _ = anatomy.coordinates()
     near = ndimage.gaussian_filter(anatomy.ventricles, 6.0 / anatomy.grid.spacing[0])
     near /= max(float(near.max()), 1e-6)
     field = smooth_field(rng, anatomy.grid, 9.0)
@@ -54,26 +55,21 @@ def _add_perivascular_spaces(
     image: np.ndarray, anatomy: Anatomy, fluid: float, rng: np.random.Generator
 ) -> None:
     """Fluid-filled spots of 4 to 25 mm^3 in basal ganglia and white matter: smaller than a lesion."""
-    x, y, z = anatomy.coordinates()
+    spacing = anatomy.grid.spacing[0]
+    z = anatomy.coordinates()[2]
     deep = (anatomy.depth < -12.0) & (anatomy.ventricles < 0.1) & (z > -10) & (z < 45) & (anatomy.t1 > 150.0)
     found = np.flatnonzero(deep)
-    width = np.sqrt(0.9**2 + (anatomy.grid.spacing[0] / 2.355) ** 2)
+    width = float(np.hypot(0.9, spacing / _FULL_WIDTH))  # its own, and the voxel's
+    reach = int(np.ceil(3.0 * width / spacing))
+    offsets = spacing * np.arange(-reach, reach + 1)
+    bell = np.exp(-(offsets**2) / (2.0 * width**2))
+    shape = bell[:, None, None] * bell[:, None] * bell
     count = int(rng.poisson(10))
     for where, volume in zip(rng.random(count), rng.uniform(4.0, 25.0, count), strict=True):
         index = np.unravel_index(found[int(where * found.size)], anatomy.grid.shape)
-        reach = int(np.ceil(3.0 * width / anatomy.grid.spacing[0]))
-        box = tuple(slice(max(i - reach, 0), i + reach + 1) for i in index)
-        squares = sum(
-            (
-                np.square(
-                    c[tuple(b if n > 1 else slice(None) for b, n in zip(box, c.shape, strict=True))]
-                    - c.flat[i]
-                )
-            )
-            for c, i in zip((x, y, z), index, strict=True)
-        )
-        share = np.minimum(volume / ((2 * np.pi) ** 1.5 * width**3), 0.9) * np.exp(-squares / (2 * width**2))
-        image[box] += share * (fluid - image[box])
+        x, y, z_box = (slice(i - reach, i + reach + 1) for i in index)  # deep: never at the volume's edge
+        peak = min(volume / ((2.0 * np.pi) ** 1.5 * width**3), 0.9)
+        image[x, y, z_box] += (peak * shape * (fluid - image[x, y, z_box])).astype(np.float32)
 
 
 def _add_cyst(image: np.ndarray, anatomy: Anatomy, fluid: float, rng: np.random.Generator) -> None:
@@ -93,7 +89,7 @@ def _add_lesion(
 ) -> None:
     """A cavity near fluid level behind a rim of scarred tissue, with strands of tissue left in it."""
     box, spacing = lesion.box, anatomy.grid.spacing[0]
-    core = fluid + (grey - fluid) * rng.uniform(0.0, 0.2)
+    core = fluid + (grey - fluid) * rng.uniform(0.0, 0.12)
     scar = grey * rng.uniform(0.6, 0.78)
     rim = min(rng.uniform(0.5, 3.0), 0.15 * lesion.radius)
     texture = smooth_field(rng, anatomy.grid, max(3.5, 0.35 * lesion.radius), box)
@@ -105,25 +101,23 @@ def _add_lesion(
     patch += present * (np.minimum(level, patch) - patch)
 
 
-def _add_outer_head(
-    image: np.ndarray, anatomy: Anatomy, fluid: float, rng: np.random.Generator
-) -> np.ndarray:
-    """Draws fluid, skull, marrow, fat and muscle around the brain; returns the head's share of each voxel."""
+def _add_outer_head(image: np.ndarray, anatomy: Anatomy, rng: np.random.Generator) -> np.ndarray:
+    """Draws skull, marrow, fat and muscle around the brain; returns the head's share of each voxel."""
     grid, spacing = anatomy.grid, anatomy.grid.spacing[0]
     x, y, z = anatomy.coordinates()
     depth = anatomy.depth
-    low = np.clip((-15.0 - z) / 40.0, 0.0, 1.0)  # toward the skull base, where tissue is thick
-    inner = 1.5 + 0.6 * smooth_field(rng, grid, 30.0)
-    skull = inner + np.maximum(5.5 + 1.2 * smooth_field(rng, grid, 50.0), 2.5) - 2.5 * low
+    low = np.clip(-z / 40.0, 0.0, 1.0)  # toward the skull base, where tissue is thick
+    inner = 1.5 - low + 0.6 * smooth_field(rng, grid, 30.0)
+    skull = inner + np.maximum(5.5 + 1.2 * smooth_field(rng, grid, 50.0) - 4.0 * low, 2.0)
     scalp = skull + np.maximum(6.0 + 1.2 * smooth_field(rng, grid, 55.0), 2.5)
-    fat, muscle = rng.uniform(0.9, 1.35), rng.uniform(0.45, 0.6)
+    fat, muscle = rng.uniform(0.95, 1.2), rng.uniform(0.45, 0.6)
     marrow = rng.uniform(0.2, 0.55) * np.exp(
         -(((depth - (inner + skull) / 2) / (0.22 * (skull - inner))) ** 2)
     )
     mixed = soft_step(smooth_field(rng, grid, 10.0) + 2.5 * low - 1.6, 1.0)
     soft = fat + mixed * (muscle - fat)
     outer = soft_step(depth - inner, spacing)
-    image += outer * (0.1 + marrow - image)
+    image += outer * (0.1 + 0.3 * low + marrow - image)
     image += soft_step(depth - skull, spacing) * (soft - image)
     neck = soft_step(1.0 - np.sqrt((x / 66.0) ** 2 + ((y + 22.0) / 74.0) ** 2), 0.05)
     neck = neck * soft_step(scalp + 30.0 * low - depth, spacing)
@@ -133,8 +127,8 @@ def _add_outer_head(
 
 def _acquire(image: np.ndarray, head: np.ndarray, anatomy: Anatomy, rng: np.random.Generator) -> np.ndarray:
     """Bias field, Rician noise, the scanner's scale; air and what was cut off at defacing are 0."""
-    bias = np.exp(rng.uniform(0.05, 0.14) * smooth_field(rng, anatomy.grid, 75.0))
-    noise = rng.uniform(0.015, 0.035)
+    bias = np.exp(rng.uniform(0.04, 0.11) * smooth_field(rng, anatomy.grid, 75.0))
+    noise = rng.uniform(0.012, 0.03)
     white, scale = rng.spawn(1)[0], rng.uniform(250.0, 900.0)
     signal = image * head * bias
     real = signal + noise * white.standard_normal(signal.shape, dtype=np.float32)

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
+from lesions.grid import Grid
 from lesions.phantom.anatomy import Anatomy
-from lesions.phantom.fields import smooth_field
+from lesions.phantom.fields import Box, smooth_field
+from lesions.phantom.territories import find_center
 
 # Lesion volume per subject at these shares, mm^3: quantiles of ATLAS v2.0's 655 training subjects, computed
 # from the lesion table that the method's authors published (1 mm voxels, so voxels are mm^3).
@@ -21,7 +23,6 @@ COUNT_SHARES = (0.469, 0.208, 0.124, 0.081, 0.031, 0.023, 0.064)
 # The smallest mask among the 655 has 13 voxels. A phantom's has no fewer, whatever its voxel size: what is less
 # than that at 3 mm cannot be seen, so it is drawn at 13 voxels. A further lesion has 5 at least, or is left out.
 SMALLEST, SMALLEST_FURTHER = 13, 5
-LACUNE = 1500.0  # mm^3; smaller lesions lie in deep nuclei and white matter
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ class Lesion:
         radius: Of the sphere with the same volume, mm.
     """
 
-    box: tuple[slice, slice, slice]
+    box: Box
     inside: np.ndarray
     radius: float
 
@@ -100,87 +101,54 @@ def grow_lesions(anatomy: Anatomy, plan: Plan, rng: np.random.Generator) -> tupl
 def _grow(anatomy: Anatomy, voxels: int, side: int, taken: np.ndarray, rng: np.random.Generator) -> Lesion:
     volume = voxels * anatomy.grid.voxel_volume
     radius = float((3.0 * volume / (4.0 * np.pi)) ** (1.0 / 3.0))
-    x, y, z = anatomy.coordinates()
-    center, midline = _center(anatomy, volume, side, taken, rng)
-    reach = 2.4 * radius + 12.0
-    box = tuple(
-        slice(max(int((c - o - reach) / s), 0), int((c - o + reach) / s) + 2)
-        for c, o, s in zip(center, anatomy.grid.matrix[:3, 3], anatomy.grid.spacing, strict=True)
-    )
-    bx, by, bz = box
-    stretch = np.exp(rng.normal(0.0, 0.2, 3))
-    turn = _rotation(rng)
-    offset = np.stack(np.broadcast_arrays(x[bx] - center[0], y[:, by] - center[1], z[:, :, bz] - center[2]))
-    offset = np.tensordot((turn * stretch[:, None]).astype(np.float32), offset, axes=1)
-    distance = np.sqrt((offset**2).sum(axis=0))
+    center, midline = find_center(anatomy, volume, side, taken, rng)
+    box = _box_around(center, 2.4 * radius + 12.0, anatomy.grid)
     coarse = smooth_field(rng, anatomy.grid, max(0.8 * radius, 3.5), box)
     fine = smooth_field(rng, anatomy.grid, max(0.3 * radius, 3.0), box)
-    score = distance + 0.22 * radius * coarse + 0.10 * radius * fine
-    score += 0.35 * radius * (1.0 - _tissue(anatomy, box))  # sulci inside a lesion belong to it, at a price
+    score = _distance(anatomy, center, box, rng) + radius * (0.22 * coarse + 0.10 * fine)
+    # Sulci inside a lesion belong to it, at a price.
+    score += 0.35 * radius * (1.0 - np.minimum(anatomy.grey[box] + anatomy.white[box], 1.0))
     barred = (anatomy.depth[box] > -0.5) | (anatomy.ventricles[box] > 0.4) | (anatomy.t1[box] < 80.0)
     barred |= ndimage.binary_dilation(taken[box] > 0, np.ones((3, 3, 3)))
     if midline:
-        barred |= np.broadcast_to(np.sign(x[bx]) == -side, barred.shape)
-    return Lesion((bx, by, bz), _cut_to_size(score, barred, voxels), radius)
+        barred |= side * anatomy.lateral[box] < 0
+    return Lesion(box, _cut_to_size(score, barred, voxels), radius)
 
 
-def _tissue(anatomy: Anatomy, box: tuple[slice, ...]) -> np.ndarray:
-    return np.minimum(anatomy.grey[box] + anatomy.white[box], 1.0)
+def _box_around(center: np.ndarray, reach: float, grid: Grid) -> Box:
+    x, y, z = (
+        slice(max(int((c - o - reach) / s), 0), int((c - o + reach) / s) + 2)
+        for c, o, s in zip(center, grid.matrix[:3, 3], grid.spacing, strict=True)
+    )
+    return x, y, z
+
+
+def _distance(anatomy: Anatomy, center: np.ndarray, box: Box, rng: np.random.Generator) -> np.ndarray:
+    """Distance from the center, mm, along randomly turned and stretched axes."""
+    x, y, z = anatomy.coordinates()
+    away = (x[box[0]] - center[0], y[:, box[1]] - center[1], z[:, :, box[2]] - center[2])
+    stretch = np.exp(rng.normal(0.0, 0.2, 3))
+    turn, _ = np.linalg.qr(rng.standard_normal((3, 3)))
+    matrix = (turn * stretch[:, None]).astype(np.float32)
+    moved = np.tensordot(matrix, np.stack(np.broadcast_arrays(*away)), axes=1)
+    return np.sqrt((moved.astype(np.float32) ** 2).sum(axis=0))
 
 
 def _cut_to_size(score: np.ndarray, barred: np.ndarray, voxels: int) -> np.ndarray:
-    """How far inside the border each voxel is, such that one connected piece of `voxels` voxels is inside."""
+    """How far inside the border each voxel is, mm, where one connected piece of `voxels` voxels is inside."""
     score = np.where(barred, np.float32(1e6), score)
     order = np.sort(score[~barred])
     wanted = min(voxels, order.size)
-    low, high = wanted, order.size
+    rank = wanted
     while True:
-        level = order[min(low, order.size) - 1]
-        labels, count = ndimage.label(score <= level, np.ones((3, 3, 3)))
+        level = order[rank - 1]
+        labels, _ = ndimage.label(score <= level, np.ones((3, 3, 3)))
         sizes = np.bincount(labels.ravel())[1:]
-        if sizes.max() >= wanted or low >= high:
+        missing = wanted - int(sizes.max())
+        if missing <= 0 or rank == order.size:
             break
-        low = min(high, low + max(1, wanted - int(sizes.max())))
-    piece = labels == 1 + int(sizes.argmax())
-    inside = np.minimum(level - score, 1e3)
-    return np.where(piece, np.maximum(inside, 0.0), np.minimum(inside, -1e-3)).astype(np.float32)
-
-
-def _center(
-    anatomy: Anatomy, volume: float, side: int, taken: np.ndarray, rng: np.random.Generator
-) -> tuple[np.ndarray, bool]:
-    """A center, mm, and whether the midline bounds the lesion (not in brainstem and cerebellum).
-
-    Territories in the shares of ATLAS v2.0's metadata (raxnet.md, 1), with small lesions mostly deep.
-    """
-    x, y, z = anatomy.coordinates()
-    lateral = side * x
-    brain = (anatomy.depth < -2.0) & (anatomy.ventricles < 0.2) & (anatomy.t1 > 125.0) & (taken == 0)
-    draw = rng.random()
-    if volume < 15000.0 and draw < 0.06:
-        where = brain & (abs(x) < 12) & (y > -42) & (y < -12) & (z < -12) & (anatomy.depth < -8.0)
-        midline = False
-    elif volume < 25000.0 and draw < 0.09:
-        where, midline = brain & (y < -48) & (z < -22) & (lateral > 5), False
-    else:
-        deep = rng.random() < np.interp(np.log(volume), np.log([1000.0, 5000.0, 30000.0]), [0.75, 0.45, 0.1])
-        if deep:
-            where = brain & (lateral > 8) & (lateral < 36) & (y > -45) & (y < 35) & (z > -8) & (z < 36)
-            where &= anatomy.depth < -14.0
-        else:
-            where = brain & (lateral > 12) & (z > -25) & (anatomy.depth > -22.0)
-            if rng.random() < 0.75:  # middle cerebral artery
-                where &= (lateral > 26) & (y > -70) & (y < 45)
-            if volume < LACUNE:
-                where &= anatomy.white > 0.7
-        midline = True
-    found = np.flatnonzero(where)
-    if found.size == 0:
-        found = np.flatnonzero(brain)
-    index = np.unravel_index(int(rng.choice(found)), anatomy.grid.shape)
-    return anatomy.grid.matrix[:3, :3] @ np.array(index) + anatomy.grid.matrix[:3, 3], midline
-
-
-def _rotation(rng: np.random.Generator) -> np.ndarray:
-    q, _ = np.linalg.qr(rng.standard_normal((3, 3)))
-    return q
+        rank = min(rank + missing, order.size)
+    inside = np.maximum(level - score, -1e3)
+    islands = (inside >= 0) & (labels != 1 + int(sizes.argmax()))
+    inside[islands] = -1e3  # not labeled, so not drawn either
+    return np.asarray(inside, dtype=np.float32)

@@ -28,11 +28,10 @@ def run(args: argparse.Namespace) -> int:
     """Prints the findings; exit status 2 where nothing is usable or, if strict, where a scan is put aside."""
     from lesions.checks import ERROR, inspect_dataset
     from lesions.dataset import discover
-    from pipeline.cli.progress import bar
+    from lesions.progress import to_log
 
     dataset = discover(args.dataset)
-    with bar("checking") as progress:
-        grid, usable, findings = inspect_dataset(dataset, args.workers, progress)
+    grid, usable, findings = inspect_dataset(dataset, args.workers, to_log("checking"))
     if args.json:
         content = {
             "root": str(dataset.root),

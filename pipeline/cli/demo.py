@@ -25,13 +25,12 @@ def run(args: argparse.Namespace) -> int:
     """Runs the demo; what is done already is not done again."""
     start = time.monotonic()
     from lesions.phantom import make_cohort
+    from lesions.progress import to_log
     from pipeline import config, local_runner
-    from pipeline.cli.progress import bar
 
     out = local_runner.writable(args.out.resolve())
     data, settings = out / "data", out / "config.yaml"
-    with bar("making the phantom") as progress:
-        make_cohort(data, SUBJECTS, seed=args.seed, spacing=SPACING, progress=progress)
+    make_cohort(data, SUBJECTS, seed=args.seed, spacing=SPACING, progress=to_log("making the phantom"))
     _configure(settings, data, out, args.seed)
     done = local_runner.run(config.load(settings))
     masks = _segment(data, out)
@@ -54,7 +53,7 @@ def _segment(data: Path, out: Path) -> Path:
     import pandas as pd
 
     from lesions.errors import WorkError
-    from pipeline.cli.progress import bar
+    from lesions.progress import to_log
     from serving import bids, bids_app
     from serving.predictor import open_models
 
@@ -64,11 +63,8 @@ def _segment(data: Path, out: Path) -> Path:
     folds = pd.read_csv(newest)
     held_out = folds.loc[folds["fold"] == 0, "subject"].tolist()
     target = out / "masks"
-    with bar("segmenting the hold-out") as progress:
-        scans = bids.find_scans([data], held_out)
-        outcomes = list(
-            bids_app.participant(scans, target, open_models(out / "serving_models"), progress=progress)
-        )
+    models, scans = open_models(out / "serving_models"), bids.find_scans([data], held_out)
+    outcomes = list(bids_app.participant(scans, target, models, progress=to_log("segmenting the hold-out")))
     failed = [outcome.error for outcome in outcomes if outcome.error]
     if failed:
         raise WorkError(f"{len(failed)} of {len(outcomes)} scans of the hold-out failed: {failed[0]}")

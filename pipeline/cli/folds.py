@@ -40,10 +40,8 @@ def run(args: argparse.Namespace) -> int:
 
     tables = read_tables(args.tables)
     require_writable(args.out)
-    if args.imported:
-        folds = read_folds(args.imported)
-    else:
-        folds = make_folds(tables, args.folds, args.holdout, args.seed)
+    imported = read_folds(args.imported) if args.imported else None
+    folds = make_folds(tables, args.folds, args.holdout, args.seed) if imported is None else imported
     check_folds(folds, tables.lesions_3d["subject"])
     report = quality(tables, folds)
     write_csv(args.out / "folds.csv", folds)

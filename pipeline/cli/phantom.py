@@ -29,8 +29,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Writes the data set; exit status 0."""
     from lesions.phantom import make_cohort
-    from pipeline.cli.progress import bar
+    from lesions.progress import to_log
 
-    with bar("phantom") as progress:
-        make_cohort(args.out, args.subjects, args.seed, args.spacing, args.workers, progress)
+    progress = to_log("making the phantom")
+    make_cohort(args.out, args.subjects, args.seed, args.spacing, args.workers, progress)
     return 0

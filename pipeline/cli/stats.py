@@ -20,14 +20,13 @@ def run(args: argparse.Namespace) -> int:
     """Writes the tables and prints a line about each; exit status 0."""
     from lesions.dataset import discover
     from lesions.files import require_writable
+    from lesions.progress import to_log
     from lesions.statistics import compute_tables, size_category
     from pipeline.cli.figures import write_size_figures
-    from pipeline.cli.progress import bar
 
     dataset = discover(args.dataset)
     require_writable(args.out)
-    with bar("lesion statistics") as progress:
-        tables = compute_tables(dataset.scans, args.workers, progress)
+    tables = compute_tables(dataset.scans, args.workers, to_log("measuring lesions"))
     tables.write(args.out)
     write_size_figures(args.out, tables)
     voxels = tables.lesions_3d["voxels"].sum()

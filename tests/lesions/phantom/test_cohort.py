@@ -7,6 +7,7 @@ from lesions import nifti
 from lesions.errors import InputError
 from lesions.grid import template_grid
 from lesions.phantom import cohort, make_cohort, make_subject, subject_name
+from lesions.phantom.subject import volume_share
 
 SPACING = 6.0
 ANAT = "Training/R001/sub-r001s001/ses-1/anat/sub-r001s001_ses-1_space-MNI152NLin2009aSym_"
@@ -80,7 +81,7 @@ def test_names_have_gaps_and_never_repeat():
 
 def test_volumes_follow_the_quantiles_at_any_number_of_subjects():
     for seed in range(5):
-        shares = np.sort([cohort._share(i, seed) for i in range(20)])
+        shares = np.sort([volume_share(i, seed) for i in range(20)])
         assert np.abs(shares - (np.arange(20) + 0.5) / 20).max() < 0.1
 
 
