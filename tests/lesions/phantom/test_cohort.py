@@ -68,6 +68,7 @@ def test_seed_and_index_matter():
     images = [make_subject(i, s, SPACING)[0].data for i, s in ((0, 0), (1, 0), (0, 1))]
     assert (images[0] != images[1]).any()
     assert (images[0] != images[2]).any()
+    assert (images[1] != images[2]).any()  # not seed + index
     np.testing.assert_array_equal(images[0], make_subject(0, 0, SPACING)[0].data)
 
 

@@ -5,7 +5,16 @@ from hypothesis import strategies as st
 from scipy import ndimage
 
 from lesions.phantom.anatomy import load_template, make_anatomy
-from lesions.phantom.lesions import SHARES, SMALLEST, VOLUMES, Plan, draw_plan, grow_lesions, lesion_volume
+from lesions.phantom.lesions import (
+    SHARES,
+    SMALLEST,
+    VOLUMES,
+    Plan,
+    _cut_to_size,
+    draw_plan,
+    grow_lesions,
+    lesion_volume,
+)
 
 SPACING = 3.0
 
@@ -63,3 +72,11 @@ def test_sides(anatomy):
     for side in (-1, 1):
         _, mask = grow_lesions(anatomy, Plan((1500,), side, (False,)), np.random.default_rng(1))
         assert np.sign(x[mask > 0]).mean() == pytest.approx(side, abs=0.05)
+
+
+def test_an_island_is_neither_labeled_nor_drawn():
+    score = np.full((9, 3, 3), 5.0, np.float32)
+    score[:4], score[6:8] = 1.0, 0.9
+    inside = _cut_to_size(score, np.zeros(score.shape, bool), 30)
+    assert (inside[:4] >= 0).all()
+    assert (inside[6:8] < -10).all()
