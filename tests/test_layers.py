@@ -40,5 +40,3 @@ def test_a_digest_follows_the_code(tmp_path, monkeypatch):
     first = digests.code_digest.__wrapped__("Toy")
     (tmp_path / "b" / "c.py").write_text("3")
     assert digests.code_digest.__wrapped__("Toy") != first
-
-

@@ -87,18 +87,28 @@ def _add_cyst(image: np.ndarray, anatomy: Anatomy, fluid: float, rng: np.random.
 def _add_lesion(
     image: np.ndarray, lesion: Lesion, fluid: float, grey: float, anatomy: Anatomy, rng: np.random.Generator
 ) -> None:
-    """A cavity near fluid level behind a rim of scarred tissue, with strands of tissue left in it."""
+    """A cavity near fluid level in scarred tissue, strands of tissue left in it, a slightly bright margin around."""
     box, spacing = lesion.box, anatomy.grid.spacing[0]
     core = fluid + (grey - fluid) * rng.uniform(0.0, 0.12)
     scar = grey * rng.uniform(0.6, 0.78)
-    rim = min(rng.uniform(0.5, 3.0), 0.15 * lesion.radius)
+    rim = min(rng.uniform(0.5, 3.0), 0.1 * lesion.radius)
     texture = smooth_field(rng, anatomy.grid, max(3.5, 0.35 * lesion.radius), box)
     fine = smooth_field(rng, anatomy.grid, 3.0, box)
-    present = soft_step(lesion.inside + 0.25 * spacing, max(spacing, 1.2))
-    cavity = soft_step(lesion.inside - rim + 0.25 * lesion.radius * np.minimum(texture, 0.8), spacing + 1.0)
+    # A mask's outermost voxels are mostly lesion: raters outline what they see.
+    present = soft_step(lesion.inside + 0.5 * spacing, max(spacing, 1.2))
+    ragged = 0.25 * lesion.radius * np.minimum(texture, 0.8)
+    cavity = soft_step(lesion.inside + 0.25 * spacing - rim + ragged, spacing)
     level = scar + cavity * (core - scar) + 0.06 * fine
     patch = image[box]
+    patch += rng.uniform(0.08, 0.2) * _margin(lesion, anatomy)
     patch += present * (np.minimum(level, patch) - patch)
+
+
+def _margin(lesion: Lesion, anatomy: Anatomy) -> np.ndarray:
+    """0 to 1 in the tissue just outside a lesion: laminar necrosis and gliosis, brighter on T1."""
+    width = max(anatomy.grid.spacing[0], 2.0)
+    shell = np.exp(-0.5 * ((lesion.inside + 0.8 * width) / (0.5 * width)) ** 2)
+    return (shell * (anatomy.grey[lesion.box] + anatomy.white[lesion.box])).astype(np.float32)
 
 
 def _add_outer_head(image: np.ndarray, anatomy: Anatomy, rng: np.random.Generator) -> np.ndarray:

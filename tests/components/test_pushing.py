@@ -75,7 +75,9 @@ class Artifact:
         return self.properties[key]
 
 
-@pytest.mark.parametrize(("value", "passes"), [(0.5, True), (0.4, True), (0.39, False), (float("nan"), False)])
+@pytest.mark.parametrize(
+    ("value", "passes"), [(0.5, True), (0.4, True), (0.39, False), (float("nan"), False)]
+)
 def test_a_gate_is_a_least_value(tmp_path, caplog, value, passes):
     artifact = Artifact(tmp_path / "blessing")
     table = bless(artifact, [Gate("one", 0.0, 1.0), Gate("fused Dice", 0.4, value)], "fused")
