@@ -41,12 +41,14 @@ def evaluate_holdout(
         subject, prediction (a plane or "fused"), lesion_voxels, tp, fp, fn, dice, recall, precision (plain, not
         smoothed), volume_difference (voxels), image, truth, mask (paths).
     """
+    phantom = any(predictor.card(plane).phantom for plane in predictor.planes)
+    note = f"raxnet lesion mask; models trained on {'PHANTOM data' if phantom else 'real scans'}"
     rows = []
     for done, scan in enumerate(scans, start=1):
         image, truth = read_subject(scan, grid)
         found = segment(image, predictor, rule=rule, threshold=threshold)
         path = masks / f"{scan.subject}.nii.gz"
-        nifti.write(path, Volume(found.mask.data, image.grid), "raxnet fused lesion mask")
+        nifti.write(path, Volume(found.mask.data, image.grid), note)
         predictions = {p: volume > PLANE_THRESHOLD for p, volume in found.plane_probabilities.items()}
         for name, predicted in (predictions | {"fused": found.mask.data > 0}).items():
             row = {"subject": scan.subject, "prediction": name} | _scores(truth, predicted)
