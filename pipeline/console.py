@@ -22,11 +22,21 @@ QUIET_SECONDS = 20.0  # between two progress lines where nobody watches
 class ConsoleHandler(logging.Handler):
     """Prints our lines; records with `progress` become a bar on a terminal and a line now and then elsewhere."""
 
-    def __init__(self, stream: TextIO):
-        """Args: stream: Where a person reads."""
+    def __init__(self, stream: TextIO | None = None):
+        """Args: stream: Where a person reads; None: whatever is standard error when something is said."""
         super().__init__()
-        self.stream, self.terminal = stream, stream.isatty()
+        self.given = stream
         self.bar, self.began, self.printed = "", 0.0, 0.0
+
+    @property
+    def stream(self) -> TextIO:
+        """Where a person reads."""
+        return self.given or sys.stderr
+
+    @property
+    def terminal(self) -> bool:
+        """Whether a person watches."""
+        return self.stream.isatty()
 
     def emit(self, record: logging.LogRecord) -> None:
         """Prints a record."""
@@ -67,7 +77,7 @@ def to_terminal() -> None:
     """Our lines on standard error, others' from WARNING up are dropped: for commands that keep no log file."""
     quiet()
     logger = logging.getLogger(LOGGER)
-    logger.handlers = [ConsoleHandler(sys.stderr)]
+    logger.handlers = [ConsoleHandler()]
     logger.propagate = False
     logger.setLevel(logging.INFO)
     logging.getLogger("absl").setLevel(logging.ERROR)
@@ -83,6 +93,7 @@ def logged(path: Path) -> Iterator[None]:
         path: Log file; appended to.
     """
     quiet()
+    level = os.environ["TF_CPP_MIN_LOG_LEVEL"]
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "0"  # all of it goes to the file
     path.parent.mkdir(parents=True, exist_ok=True)
     sys.stderr.flush()
@@ -101,6 +112,7 @@ def logged(path: Path) -> Iterator[None]:
         try:
             yield
         finally:
+            os.environ["TF_CPP_MIN_LOG_LEVEL"] = level
             sys.stderr.flush()
             os.dup2(saved, 2)
             os.close(saved)

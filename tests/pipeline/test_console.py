@@ -2,26 +2,33 @@
 
 import io
 import logging
-import os
 import subprocess
 import sys
 
 from lesions.progress import LOGGER, to_log
 from pipeline import console
 
+CODE = """
+import logging, os, subprocess, sys
+from pathlib import Path
+from lesions.progress import LOGGER
+from pipeline import console
+with console.logged(Path(sys.argv[1])):
+    logging.getLogger(LOGGER).info("ours")
+    logging.getLogger(LOGGER).warning("careful")
+    logging.getLogger("absl").info("theirs")
+    print("to standard error", file=sys.stderr)
+    os.write(2, b"from a C library\\n")
+    subprocess.run([sys.executable, "-c", "import sys; print('child', file=sys.stderr)"], check=True)
+print("afterwards", file=sys.stderr)
+"""
 
-def test_only_our_lines_reach_the_terminal_and_all_reach_the_file(tmp_path, capfd):
-    with console.logged(tmp_path / "run.log"):
-        logging.getLogger(LOGGER).info("ours")
-        logging.getLogger(LOGGER).warning("careful")
-        logging.getLogger("absl").info("theirs")
-        print("to standard error", file=sys.stderr)
-        os.write(2, b"from a C library\n")
-        subprocess.run([sys.executable, "-c", "import sys; print('child', file=sys.stderr)"], check=True)
-    print("afterwards", file=sys.stderr)
-    seen = capfd.readouterr().err.splitlines()
-    assert seen == ["  ours", "! careful", "afterwards"]
-    kept = (tmp_path / "run.log").read_text()
+
+def test_only_our_lines_reach_the_terminal_and_all_reach_the_file(tmp_path):
+    log = tmp_path / "run.log"
+    done = subprocess.run([sys.executable, "-c", CODE, log], capture_output=True, text=True, check=True)
+    assert done.stderr.splitlines() == ["  ours", "! careful", "afterwards"]
+    kept = log.read_text()
     for text in ("ours", "careful", "theirs", "to standard error", "from a C library", "child"):
         assert text in kept
 
