@@ -17,7 +17,7 @@ def tensorflow() -> ModuleType:
 def gpus() -> list[str]:
     """Names of the GPUs that TensorFlow can use, for example ["NVIDIA H100"]; empty on a CPU alone."""
     tf = tensorflow()
-    devices = tf.config.list_physical_devices("GPU")
+    devices = tf.config.get_visible_devices("GPU")
     return [tf.config.experimental.get_device_details(d).get("device_name", d.name) for d in devices]
 
 
