@@ -5,7 +5,7 @@ A finding of severity "error" puts its scan aside; a "note" is only said.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -18,6 +18,7 @@ from lesions.dataset import Dataset, Scan, is_testing
 from lesions.errors import InputError
 from lesions.grid import Grid, Volume
 from lesions.parallel import map_subjects
+from lesions.progress import Progress
 
 ERROR, NOTE = "error", "note"
 TOLERANCE = 1e-3  # mm between affines, as the readers of scans demand
@@ -78,9 +79,7 @@ class _Sheet:
         return all(finding.severity != ERROR for finding in self.findings)
 
 
-def check_dataset(
-    dataset: Dataset, workers: int = 1, progress: Callable[[int, int], None] | None = None
-) -> Checked:
+def check_dataset(dataset: Dataset, workers: int = 1, progress: Progress | None = None) -> Checked:
     """Reads every scan and mask, one scan at a time in each worker.
 
     Args:
@@ -102,7 +101,7 @@ def check_dataset(
 
 
 def inspect_dataset(
-    dataset: Dataset, workers: int = 1, progress: Callable[[int, int], None] | None = None
+    dataset: Dataset, workers: int = 1, progress: Progress | None = None
 ) -> tuple[Grid | None, tuple[Scan, ...], tuple[Finding, ...]]:
     """As `check_dataset`, also where nothing is usable: then the grid may be None and the scans are none."""
     sheets = map_subjects(partial(_examine, dataset), dataset.scans, lambda s: s.subject, workers, progress)

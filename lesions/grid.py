@@ -71,6 +71,11 @@ class Volume:
     grid: Grid
 
 
+def grid_from_json(content: dict[str, Any]) -> Grid:
+    """The grid that `Grid.as_json` described."""
+    return Grid.of(tuple(content["shape"]), content["affine"])
+
+
 def template_grid(spacing: float = 1.0) -> Grid:
     """The ATLAS grid (MNI152NLin2009aSym, RAS) at another spacing.
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from lesions.checks import Finding
 from lesions.dataset import Scan
-from lesions.grid import Grid
+from lesions.grid import Grid, grid_from_json
 
 FILE = "manifest.json"
 
@@ -48,7 +48,7 @@ class Manifest:
 def read_manifest(folder: Path) -> Manifest:
     """Reads what `Manifest.write` wrote."""
     content: dict[str, Any] = json.loads((folder / FILE).read_text())
-    content["grid"] = Grid.of(tuple(content["grid"]["shape"]), content["grid"]["affine"])
+    content["grid"] = grid_from_json(content["grid"])
     content["scans"] = tuple(
         Scan(s["subject"], s["session"], Path(s["image"]), Path(s["mask"])) for s in content["scans"]
     )

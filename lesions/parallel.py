@@ -9,10 +9,10 @@ from multiprocessing import get_context
 from typing import TypeVar
 
 from lesions.errors import WorkError
+from lesions.progress import Progress
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
-Progress = Callable[[int, int], None]
 
 
 def map_subjects(

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from lesions.errors import InputError
-from lesions.grid import Grid
+from lesions.grid import Grid, grid_from_json
 
 CARD_FILE = "assets.extra/raxnet.json"  # TF Serving ignores assets.extra, and copies of the folder keep it
 CARD_FORMAT = 1
@@ -87,7 +87,7 @@ def read_card(model: Path) -> ModelCard:
         content: dict[str, Any] = json.loads(path.read_text())
         if content.pop("format") != CARD_FORMAT:
             raise InputError(f"{path}: written by another version; export the model again")
-        content["grid"] = Grid.of(tuple(content["grid"]["shape"]), content["grid"]["affine"])
+        content["grid"] = grid_from_json(content["grid"])
         rows, columns = content["canvas"]
         content["canvas"] = (tuple(rows), tuple(columns))
         return ModelCard(**content)

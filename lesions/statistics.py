@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,8 +15,9 @@ from lesions import nifti
 from lesions.dataset import Scan
 from lesions.errors import InputError
 from lesions.files import write_csv, write_text
-from lesions.grid import Grid
+from lesions.grid import Grid, grid_from_json
 from lesions.parallel import map_subjects
+from lesions.progress import Progress
 from lesions.slices import AXIS, PLANES
 
 CATEGORIES = 6
@@ -61,9 +62,7 @@ class Tables:
             write_text(folder / "grid.json", json.dumps(self.grid.as_json()) + "\n")
 
 
-def compute_tables(
-    scans: Sequence[Scan], workers: int = 1, progress: Callable[[int, int], None] | None = None
-) -> Tables:
+def compute_tables(scans: Sequence[Scan], workers: int = 1, progress: Progress | None = None) -> Tables:
     """Reads every scan that has a mask, one at a time in each worker, and tabulates its lesions.
 
     Args:
@@ -291,6 +290,6 @@ def _read_grid(folder: Path) -> Grid | None:
         return None
     try:
         content = json.loads(path.read_text())
-        return Grid.of(tuple(content["shape"]), content["affine"])
+        return grid_from_json(content)
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(f"{path}: not a grid ({error}); run raxnet stats again") from None

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
-import shutil
 import time
 from dataclasses import dataclass
 from datetime import datetime
@@ -15,6 +14,7 @@ import filelock
 
 from lesions import dataset as data_set
 from lesions.errors import InputError, WorkError
+from lesions.files import write_text
 from lesions.progress import LOGGER
 from pipeline import console, device
 from pipeline.config import Config
@@ -137,10 +137,7 @@ def _schema(root: Path) -> Path:
     content = SCHEMA.read_bytes()
     path = root / "schema" / hashlib.sha256(content).hexdigest()[:16] / SCHEMA.name
     if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(f".partial-{os.getpid()}")
-        partial.write_bytes(content)
-        partial.replace(path)
+        write_text(path, content.decode())
     return path
 
 
@@ -204,7 +201,5 @@ def _publish_report(config: Config) -> Path:
     written = (config.root / "artifacts" / "ReportGen" / "report").glob("*/report.html")
     newest = max(written, key=lambda path: int(path.parent.name))
     target = config.root / "report.html"
-    partial = target.with_name(f".partial-{os.getpid()}-report.html")
-    shutil.copyfile(newest, partial)
-    partial.replace(target)
+    write_text(target, newest.read_text(encoding="utf-8"))
     return target

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import csv
 import logging
-import os
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import filelock
 import keras
 import numpy as np
+import pandas as pd
 
 from lesions.errors import WorkError
+from lesions.files import write_csv
 from lesions.progress import LOGGER, to_log
 from lesions.slices import Canvas
 from trainer import checkpoint, input, losses, networks
@@ -68,49 +69,46 @@ def fit(
     Raises:
         WorkError: Another process trains in `folder`; or the loss is no number.
     """
+    with _only_writer(folder):
+        everything = model.variables + model.optimizer.variables
+        last, best = folder / "last.npz", folder / "best.npz"
+        state = checkpoint.State()
+        if last.exists():
+            state = checkpoint.load(last, everything)
+            log.info("%s: goes on after epoch %d", name, state.epoch)
+        held_out = input.dataset(
+            validation,
+            input.plan(validation, settings.batch_size, settings.seed, VALIDATION_EPOCH),
+            shape,
+            padding,
+        )
+        while state.epoch < settings.epochs and state.epoch - state.best_epoch < settings.patience:
+            row = _epoch(model, training, held_out, settings, shape, padding, state.epoch, name)
+            state.epoch += 1
+            state.history.append(row)
+            if row["val_loss"] < state.best_loss:
+                state.best_epoch, state.best_loss = state.epoch, row["val_loss"]
+                checkpoint.save(best, model.variables, state)
+            checkpoint.save(last, everything, state)
+            write_history(folder / "history.csv", state.history)
+            log.info("%s: %s", name, _line(row, settings.epochs, state.best_epoch))
+        checkpoint.load(best, model.variables)
+        return state
+
+
+@contextmanager
+def _only_writer(folder: Path) -> Iterator[None]:
+    """Holds the folder's lock, or says who does."""
     folder.mkdir(parents=True, exist_ok=True)
     lock = filelock.FileLock(folder / "lock")
     try:
-        with lock.acquire(timeout=0):
-            return _fit(model, training, validation, settings, shape, padding, folder, name)
+        lock.acquire(timeout=0)
     except filelock.Timeout:
         raise WorkError(f"{folder}: another process trains here; wait for it or stop it") from None
-
-
-def _fit(
-    model: keras.Model,
-    training: input.Index,
-    validation: input.Index,
-    settings: TrainingSettings,
-    shape: tuple[int, int],
-    padding: Canvas,
-    folder: Path,
-    name: str,
-) -> checkpoint.State:
-    everything = model.variables + model.optimizer.variables
-    last, best = folder / "last.npz", folder / "best.npz"
-    state = checkpoint.State()
-    if last.exists():
-        state = checkpoint.load(last, everything)
-        log.info("%s: goes on after epoch %d", name, state.epoch)
-    held_out = input.dataset(
-        validation,
-        input.plan(validation, settings.batch_size, settings.seed, VALIDATION_EPOCH),
-        shape,
-        padding,
-    )
-    while state.epoch < settings.epochs and state.epoch - state.best_epoch < settings.patience:
-        row = _epoch(model, training, held_out, settings, shape, padding, state.epoch, name)
-        state.epoch += 1
-        state.history.append(row)
-        if row["val_loss"] < state.best_loss:
-            state.best_epoch, state.best_loss = state.epoch, row["val_loss"]
-            checkpoint.save(best, model.variables, state)
-        checkpoint.save(last, everything, state)
-        write_history(folder / "history.csv", state.history)
-        log.info("%s: %s", name, _line(row, settings.epochs, state.best_epoch))
-    checkpoint.load(best, model.variables)
-    return state
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _epoch(
@@ -165,9 +163,4 @@ def _line(row: dict[str, Any], epochs: int, best: int) -> str:
 
 def write_history(path: Path, history: Sequence[dict[str, Any]]) -> None:
     """Writes one CSV row per epoch; temporary name first."""
-    partial = path.with_name(f".partial-{os.getpid()}-{path.name}")
-    with partial.open("w", newline="") as stream:
-        writer = csv.DictWriter(stream, list(history[0]))
-        writer.writeheader()
-        writer.writerows(history)
-    partial.replace(path)
+    write_csv(path, pd.DataFrame(history))

@@ -11,7 +11,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from lesions.grid import Grid
+from lesions.grid import Grid, grid_from_json
 from lesions.progress import LOGGER
 from lesions.provenance import ModelCard
 from lesions.slices import canvas, slice_shape
@@ -42,7 +42,7 @@ class Facts:
 def read_facts(examples: Path) -> Facts:
     """Reads the facts of an Examples artifact."""
     content: dict[str, Any] = json.loads((examples / FACTS).read_text())
-    content["grid"] = Grid.of(tuple(content["grid"]["shape"]), content["grid"]["affine"])
+    content["grid"] = grid_from_json(content["grid"])
     return Facts(**content)
 
 

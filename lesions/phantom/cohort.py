@@ -3,29 +3,26 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
 import os
 import shutil
-from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from lesions import nifti
-from lesions.errors import InputError, WorkError
+from lesions.errors import InputError
 from lesions.grid import SPACE, template_grid
+from lesions.parallel import map_subjects
 from lesions.phantom.subject import GENERATOR, make_subject
+from lesions.progress import Progress
 
 FINEST, COARSEST = 0.5, 6.0  # mm
 # Sizes and numbers of the cohorts, repeated with higher numbers; gaps as in ATLAS.
 _COHORTS = ((1, 12), (2, 10), (4, 16), (5, 11), (9, 20), (11, 13))
 _ROUND = 12
 _BYTES_PER_VOXEL = 1.2  # compressed image and mask, measured, rounded up
-
-Progress = Callable[[int, int], None]
 
 
 def subject_name(index: int) -> str:
@@ -63,7 +60,7 @@ def make_cohort(
     Raises:
         InputError: A parameter is out of range, `out` holds something else or cannot be written, or the disk
             is too full.
-        WorkError: A process was killed.
+        WorkError: A process died; names its subject.
     """
     out = Path(out)
     _check(subjects, seed, spacing, workers)
@@ -71,18 +68,18 @@ def make_cohort(
     if _is_finished(out, subjects, description):
         return
     _check_target(out, subjects, spacing)
-    partial = out.with_name(f".partial-{os.getpid()}-{out.name}")
+    unfinished = out.with_name(f".partial-{os.getpid()}-{out.name}")
     try:
-        _write_all(partial, subjects, seed, spacing, workers, progress)
-        for cohort in sorted((partial / "Training").iterdir()):
+        _write_all(unfinished, subjects, seed, spacing, workers, progress)
+        for cohort in sorted((unfinished / "Training").iterdir()):
             (cohort / "dataset_description.json").write_text(json.dumps(description, indent=2) + "\n")
         if out.exists():
             out.rmdir()
-        partial.rename(out)
+        unfinished.rename(out)
     except OSError as error:
         raise InputError(f"{out}: cannot be written ({error.strerror}); choose another folder") from None
     finally:
-        shutil.rmtree(partial, ignore_errors=True)
+        shutil.rmtree(unfinished, ignore_errors=True)
 
 
 def _check(subjects: int, seed: int, spacing: float, workers: int | None) -> None:
@@ -153,7 +150,7 @@ def _files(out: Path, index: int) -> tuple[Path, Path]:
     return folder / f"{stem}_T1w.nii.gz", folder / f"{stem}_label-L_desc-T1lesion_mask.nii.gz"
 
 
-def _write_subject(out: Path, index: int, seed: int, spacing: float) -> None:
+def _write_subject(out: Path, seed: int, spacing: float, index: int) -> None:
     image, mask = make_subject(index, seed, spacing)
     image_file, mask_file = _files(out, index)
     nifti.write(image_file, image, intent="RAX-Net phantom, synthetic")
@@ -164,18 +161,5 @@ def _write_all(
     out: Path, subjects: int, seed: int, spacing: float, workers: int | None, progress: Progress | None
 ) -> None:
     workers = min(workers or os.cpu_count() or 1, (subjects + 1) // 2)
-    if workers == 1:
-        for index in range(subjects):
-            _write_subject(out, index, seed, spacing)
-            if progress:
-                progress(index + 1, subjects)
-        return
-    try:
-        with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
-            jobs = [pool.submit(_write_subject, out, index, seed, spacing) for index in range(subjects)]
-            for done, job in enumerate(as_completed(jobs), start=1):
-                job.result()
-                if progress:
-                    progress(done, subjects)
-    except BrokenProcessPool:
-        raise WorkError("phantom: a process was killed, probably for memory; use fewer --workers") from None
+    write = partial(_write_subject, out, seed, spacing)
+    map_subjects(write, range(subjects), subject_name, workers, progress)

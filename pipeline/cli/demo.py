@@ -40,12 +40,11 @@ def run(args: argparse.Namespace) -> int:
 
 def _configure(settings: Path, data: Path, out: Path, seed: int) -> None:
     """Writes the demo's configuration once; edits of it are kept."""
+    from lesions.files import write_text
     from pipeline.cli.init import text
 
     if not settings.exists():
-        partial = settings.with_name(".partial-config.yaml")
-        partial.write_text(text("demo", data, out, seed))
-        partial.replace(settings)
+        write_text(settings, text("demo", data, out, seed))
 
 
 def _segment(data: Path, out: Path) -> Path:

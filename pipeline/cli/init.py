@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 from pathlib import Path
 
 from lesions.errors import InputError
@@ -78,14 +77,10 @@ def text(profile: str, data: Path, root: Path, seed: int = 0) -> str:
 
 def run(args: argparse.Namespace) -> int:
     """Writes the configuration; never over an existing file."""
+    from lesions.files import write_text
+
     if args.config.exists():
         raise InputError(f"{args.config}: exists; name another file or delete it")
-    try:
-        args.config.parent.mkdir(parents=True, exist_ok=True)
-        partial = args.config.with_name(f".partial-{os.getpid()}-{args.config.name}")
-        partial.write_text(text(args.profile, args.data, args.root))
-        partial.replace(args.config)
-    except OSError as error:
-        raise InputError(f"{args.config}: cannot be written ({error.strerror}); name another file") from None
+    write_text(args.config, text(args.profile, args.data, args.root))
     print(f"wrote {args.config}; next: raxnet run {args.config}")
     return 0
