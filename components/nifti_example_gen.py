@@ -18,9 +18,10 @@ from tfx.types.component_spec import ChannelParameter, ComponentSpec, ExecutionP
 from components import artifacts
 from lesions.dataset import Scan
 from lesions.errors import WorkError
+from lesions.files import require_space
 from lesions.folds import folds_digest
 from lesions.grid import Grid
-from lesions.ingest import read_subject, slices_of
+from lesions.ingest import projected_bytes, read_subject, slices_of
 from lesions.manifest import Manifest, read_manifest
 from lesions.progress import to_log
 from lesions.slices import PLANES
@@ -70,6 +71,9 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         work = [(scan, fold_of[scan.subject]) for scan in manifest.scans if fold_of[scan.subject] > 0]
         outputs = {p: artifact_utils.get_single_instance(output_dict[f"examples_{p}"]) for p in PLANES}
         folders = {plane: artifact.uri for plane, artifact in outputs.items()}
+        if "://" not in folders[PLANES[0]]:  # a bucket has no disk to fill
+            remedy = "free some space, or give another root"
+            require_space(folders[PLANES[0]], projected_bytes(manifest.grid, len(work)), remedy)
         with self._make_beam_pipeline() as pipeline:
             subjects = pipeline | beam.Create(work) | beam.Reshuffle()
             subjects | beam.ParDo(WriteSubject(folders, manifest.grid)) | beam.ParDo(_Progress(len(work)))

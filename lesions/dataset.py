@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from lesions.errors import InputError
+from lesions.nifti import DECRYPT, is_encrypted
 
 # Folders that hold `sub-*`, in order; the first group with lesion masks is taken (raxnet.md, 1).
 _TREES: tuple[tuple[str, tuple[str, ...]], ...] = (
@@ -89,6 +90,8 @@ def discover(root: str | Path) -> Dataset:
     """
     root = Path(root)
     if not root.is_dir():
+        if root.is_file():
+            _refuse_archive(root)
         raise InputError(f"{root}: no such folder; give the folder of the data set")
     files = _search(root)
     scans = _pair(root, files)
@@ -130,6 +133,8 @@ def _search(root: Path) -> _Files:
         if found.images and unmasked is None:
             unmasked = found
     if unmasked is None:
+        for archive in sorted(root.glob("*.tar.gz")):
+            _refuse_archive(archive)
         raise InputError(
             f"{root}: no scan found; expected Training/R*/sub-*/ses-*/anat or sub-*/ses-*/anat "
             "with files that end in _T1w.nii.gz"
@@ -138,6 +143,18 @@ def _search(root: Path) -> _Files:
         f"{root}: {unmasked.layout} tree with {len(unmasked.images)} scans but no lesion mask; "
         "expected files like *_label-L_desc-T1lesion_mask.nii.gz beside the scans"
     )
+
+
+def _refuse_archive(path: Path) -> None:
+    """Says what to do first with what was downloaded: decrypt it, or unpack it."""
+    try:
+        encrypted = is_encrypted(path)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}); check its permissions") from None
+    if encrypted:
+        raise InputError(f"{path}: still encrypted; {DECRYPT}, then unpack it and give the folder")
+    if path.name.endswith((".tar.gz", ".tgz", ".tar", ".zip")):
+        raise InputError(f"{path}: still packed; unpack it and give the folder")
 
 
 def _list(layout: str, folders: Iterable[Path]) -> _Files:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 import pandas as pd
@@ -39,11 +40,35 @@ def require_writable(folder: str | Path) -> None:
     Raises:
         InputError: A file is in its way, or its nearest existing parent may not be written.
     """
+    near = _nearest(folder)
+    if not near.is_dir() or not os.access(near, os.W_OK | os.X_OK):
+        raise InputError(f"{folder}: cannot be written ({near} is in the way); choose another folder")
+
+
+def require_space(folder: str | Path, needed: float, remedy: str) -> None:
+    """Fails before long work, not in its midst, where the disk of a folder is too full; makes nothing.
+
+    Args:
+        folder: Need not be there yet.
+        needed: Bytes that will be written.
+        remedy: What to do where they do not fit.
+
+    Raises:
+        InputError: Less is free; says how much.
+    """
+    free = shutil.disk_usage(_nearest(folder)).free
+    if needed > free:
+        raise InputError(
+            f"{folder}: needs about {needed / 1e9:.1f} GB, found {free / 1e9:.1f} GB free; {remedy}"
+        )
+
+
+def _nearest(folder: str | Path) -> Path:
+    """The folder, or the nearest of its parents that is there."""
     near = Path(folder).absolute()
     while not near.exists() and near != near.parent:
         near = near.parent
-    if not near.is_dir() or not os.access(near, os.W_OK | os.X_OK):
-        raise InputError(f"{folder}: cannot be written ({near} is in the way); choose another folder")
+    return near
 
 
 def _remove(path: Path) -> None:

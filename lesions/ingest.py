@@ -10,9 +10,17 @@ from lesions import nifti, statistics
 from lesions.dataset import Scan
 from lesions.errors import InputError
 from lesions.grid import Grid, Volume
-from lesions.slices import Slice, cut
+from lesions.slices import PLANES, Slice, cut
 
+_BYTES_PER_VOXEL = 2 + 1  # uint16 intensity, uint8 mask
+_OVERHEAD = 256  # bytes of a record that are not pixels, and of its index row, rounded up
 FULL_SCALE = 65535  # uint16: a slice's maximum; steps are 0.004 of the network's 0-255 range
+
+
+def projected_bytes(grid: Grid, subjects: int) -> int:
+    """What the records of some subjects take on the disk in all three planes, at most: no slice is background."""
+    voxels = int(np.prod(grid.shape))
+    return subjects * (len(PLANES) * voxels * _BYTES_PER_VOXEL + sum(grid.shape) * _OVERHEAD)
 
 
 def read_subject(scan: Scan, grid: Grid) -> tuple[Volume, np.ndarray]:

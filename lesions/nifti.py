@@ -16,7 +16,11 @@ from lesions.grid import Grid, Volume
 
 logging.getLogger("nibabel.global").setLevel(logging.CRITICAL)  # it prints each oddity of a header
 
-ENCRYPTED = b"Salted__"  # how a file begins that OpenSSL encrypted
+ENCRYPTED = (
+    b"Salted__",
+    b"U2FsdGVkX1",
+)  # how a file begins that OpenSSL encrypted: as bytes, or with -a in base64
+DECRYPT = "decrypt it first (openssl aes-256-cbc -md sha256 -d -a; without -a if it is not base64)"
 MOST_PACKED = 1032  # gzip makes nothing smaller than this many times
 UNREADABLE = (
     *(OSError, EOFError, ValueError, OverflowError, zlib.error),
@@ -26,6 +30,12 @@ _GEOMETRY = (
     *("qform_code", "quatern_b", "quatern_c", "quatern_d", "qoffset_x", "qoffset_y", "qoffset_z"),
     *("sform_code", "srow_x", "srow_y", "srow_z", "xyzt_units"),
 )
+
+
+def is_encrypted(path: Path) -> bool:
+    """Whether a file begins as OpenSSL's encrypted ones do."""
+    with path.open("rb") as stream:
+        return stream.read(10).startswith(ENCRYPTED)
 
 
 def read(path: str | Path, dtype: type = np.float32) -> Volume:
@@ -77,11 +87,8 @@ def _open(path: Path) -> nib.Nifti1Image:
     if not path.is_file():
         raise InputError(f"{path}: no such file; check the path")
     try:
-        with path.open("rb") as stream:
-            if stream.read(8) == ENCRYPTED:
-                raise InputError(
-                    f"{path}: still encrypted; decrypt it first (openssl aes-256-cbc -md sha256 -d -a)"
-                )
+        if is_encrypted(path):
+            raise InputError(f"{path}: still encrypted; {DECRYPT}")
         image = nib.load(path)
     except UNREADABLE as error:
         reason = str(error).replace("\n", " ")

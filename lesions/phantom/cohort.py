@@ -13,6 +13,7 @@ import numpy as np
 
 from lesions import nifti
 from lesions.errors import InputError
+from lesions.files import require_space
 from lesions.grid import SPACE, template_grid
 from lesions.parallel import map_subjects
 from lesions.phantom.subject import GENERATOR, make_subject
@@ -98,17 +99,12 @@ def _check_target(out: Path, subjects: int, spacing: float) -> None:
         raise InputError(f"{out}: exists and is not this phantom; choose another folder or remove it")
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        free = shutil.disk_usage(out.parent).free
     except OSError as error:
         raise InputError(f"{out}: cannot be written ({error.strerror}); choose another folder") from None
     if not os.access(out.parent, os.W_OK):
         raise InputError(f"{out}: cannot be written (no permission); choose another folder")
     needed = subjects * _BYTES_PER_VOXEL * float(np.prod(template_grid(spacing).shape))
-    if needed > free:
-        raise InputError(
-            f"{out}: needs about {needed / 1e9:.1f} GB, found {free / 1e9:.1f} GB free; "
-            "ask for fewer subjects or a larger spacing"
-        )
+    require_space(out, needed, "ask for fewer subjects or a larger spacing")
 
 
 def _description(subjects: int, seed: int, spacing: float) -> dict[str, Any]:

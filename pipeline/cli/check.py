@@ -28,6 +28,7 @@ def run(args: argparse.Namespace) -> int:
     """Prints the findings; exit status 2 where nothing is usable or, if strict, where a scan is put aside."""
     from lesions.checks import ERROR, inspect_dataset
     from lesions.dataset import discover
+    from lesions.ingest import projected_bytes
     from lesions.progress import to_log
 
     dataset = discover(args.dataset)
@@ -51,6 +52,9 @@ def run(args: argparse.Namespace) -> int:
             f"{dataset.name} ({dataset.layout} tree): {len(dataset.scans)} scans, "
             f"{len(dataset.labeled)} with a lesion mask, {len(usable)} usable"
         )
+        if grid:
+            size = projected_bytes(grid, len(usable)) / 1e9
+            print(f"their records in three planes, should all be ingested: {size:.1f} GB at most")
     errors = any(finding.severity == ERROR for finding in findings)
     return 2 if not usable or (args.strict and errors) else 0
 

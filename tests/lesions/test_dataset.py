@@ -155,6 +155,17 @@ def test_nothing_found(tmp_path):
         discover(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("content", "words"), [(b"U2FsdGVkX1+abc", "still encrypted"), (b"\x1f\x8b", "still packed")]
+)
+def test_the_download_itself_is_named(tmp_path, content, words):
+    archive = tmp_path / "ATLAS_R2.0_encrypted.tar.gz"
+    archive.write_bytes(content)
+    for given in (tmp_path, archive):  # the folder that it lies in, or the file
+        with pytest.raises(InputError, match=rf"ATLAS_R2.0_encrypted.tar.gz: {words}"):
+            discover(given)
+
+
 def test_no_masks_says_which_tree(tmp_path):
     put(tmp_path, "Testing/R005", "sub-r005s002", mask=False)
     with pytest.raises(InputError, match="cohort tree with 1 scans but no lesion mask"):

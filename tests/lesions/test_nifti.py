@@ -1,6 +1,8 @@
 """NIfTI: what is readable is read exactly, what is not is said in one line; files are written whole."""
 
 import gzip
+import shutil
+import subprocess
 from contextlib import suppress
 from itertools import permutations, product
 
@@ -79,10 +81,30 @@ def test_files_that_are_no_nifti(tmp_path, name, content):
         nifti.read(tmp_path / name)
 
 
-def test_encrypted_missing_folder_and_another_format(tmp_path, data):
-    (tmp_path / "a.nii.gz").write_bytes(b"Salted__" + bytes(100))
-    with pytest.raises(InputError, match="decrypt it first"):
-        nifti.read(tmp_path / "a.nii.gz")
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="no openssl on this machine")
+@pytest.mark.parametrize("form", [["-a"], []], ids=["base64, as ATLAS comes", "bytes"])
+def test_what_openssl_encrypted_is_named_as_such(tmp_path, data, form):
+    plain, secret = tmp_path / "plain.nii.gz", tmp_path / "a.nii.gz"
+    save(plain, data)
+    command = [
+        "openssl",
+        "aes-256-cbc",
+        "-md",
+        "sha256",
+        *form,
+        "-pass",
+        "pass:x",
+        "-in",
+        plain,
+        "-out",
+        secret,
+    ]
+    subprocess.run(command, check=True, stderr=subprocess.DEVNULL)
+    with pytest.raises(InputError, match="still encrypted; decrypt it first"):
+        nifti.read(secret)
+
+
+def test_missing_folder_and_another_format(tmp_path, data):
     with pytest.raises(InputError, match="no such file"):
         nifti.read(tmp_path / "b.nii.gz")
     with pytest.raises(InputError, match="no such file"):
