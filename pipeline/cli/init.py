@@ -40,15 +40,14 @@ data: {data}
 root: {root}
 planes: [axial, sagittal, coronal]
 train_folds: [1]
-split: {{folds: 3, holdout: 0.16, seed: {seed}}}
+split: {{folds: 8, holdout: 0.08, seed: {seed}}}
 training:
   batch_size: 4              # many small steps: in a large batch small lesions hardly count
-  epochs: 2
-  patience: 2
-  learning_rate: 0.003
+  epochs: 1                  # many subjects once, rather than few of them often
+  learning_rate: 0.0015
   decay_rate: 0.1            # falls to a tenth within the run
-  decay_steps: 600
-  batch_norm_momentum: 0.9   # a few hundred steps; 0.99 would be evaluated on stale statistics
+  decay_steps: 1000
+  batch_norm_momentum: 0.9   # a short run; 0.99 would be evaluated on stale statistics
   seed: {seed}
 gates: {{slice_dice: 0.2, fused_dice: 0.3, fold_drift: 0.1}}
 device: auto
