@@ -9,6 +9,8 @@ are single slices, at most one per full batch, dealt over the full batches in tu
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 import pandas as pd
 
@@ -68,9 +70,18 @@ def training_slices(tables: Tables, folds: pd.DataFrame, plane: str, validation_
     present = sorted(set(folds["fold"]) - {HOLDOUT})
     if validation_fold not in present:
         raise InputError(f"validation fold: must be one of {present}, found {validation_fold}")
+    training = folds.loc[~folds["fold"].isin([HOLDOUT, validation_fold]), "subject"]
+    return slices_of(tables, plane, training)
+
+
+def slices_of(tables: Tables, plane: str, subjects: Iterable[str]) -> pd.DataFrame:
+    """Some subjects' slices in a plane, as `training_slices` returns them.
+
+    Raises:
+        InputError: No table of the plane.
+    """
     if plane not in tables.planes:
         raise InputError(f"plane: no table of {plane} slices, there are {', '.join(tables.planes)}")
-    training = folds.loc[~folds["fold"].isin([HOLDOUT, validation_fold]), "subject"]
     lesions = tables.planes[plane]
     lesions = lesions.assign(category=size_category(lesions["voxels"].to_numpy(), plane, tables.grid))
     parts = [lesions]
@@ -78,7 +89,7 @@ def training_slices(tables: Tables, folds: pd.DataFrame, plane: str, validation_
         every = tables.slices[plane]
         parts.append(every[(every["lesion_voxels"] == 0) & (every["nonzero"] > 0)].assign(category=NORMAL))
     rows = pd.concat(parts)[["subject", "slice", "category"]]
-    return rows[rows["subject"].isin(training)].reset_index(drop=True)
+    return rows[rows["subject"].isin(list(subjects))].reset_index(drop=True)
 
 
 def plain_plan(categories: np.ndarray, batch_size: int, seed: int, epoch: int) -> list[np.ndarray]:

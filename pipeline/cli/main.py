@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from lesions.errors import InputError, WorkError
 
-COMMANDS = ("demo", "init", "run", "segment", "check", "stats", "folds", "batches", "phantom")
+COMMANDS = ("demo", "init", "run", "segment", "check", "stats", "folds", "batches", "export", "phantom")
 
 
 def parser() -> argparse.ArgumentParser:
