@@ -26,14 +26,15 @@ def run(args: argparse.Namespace) -> int:
     start = time.monotonic()
     from lesions.phantom import make_cohort
     from lesions.progress import to_log
-    from pipeline import config, local_runner
+    from pipeline import config, console, local_runner
 
     out = local_runner.writable(args.out.resolve())
     data, settings = out / "data", out / "config.yaml"
     make_cohort(data, SUBJECTS, seed=args.seed, spacing=SPACING, progress=to_log("making the phantom"))
     _configure(settings, data, out, args.seed)
     done = local_runner.run(config.load(settings))
-    masks = _segment(data, out)
+    with console.logged(done.log):  # TensorFlow goes on talking as it began
+        masks = _segment(data, out)
     _tell(out, masks, done.report, time.monotonic() - start)
     return 0
 
