@@ -11,6 +11,7 @@ import pandas as pd
 
 from lesions import nifti
 from lesions.slices import PLANES
+from pipeline.local_runner import newest
 from reports.style import new_figure
 
 SHOWN = 3  # the best, the median and the worst but one of the hold-out
@@ -18,11 +19,7 @@ SHOWN = 3  # the best, the median and the worst but one of the hold-out
 
 def draw(demo: Path, out: Path) -> None:
     """Scan, truth (blue) and fused prediction (orange) of three hold-out subjects, cut through the lesion."""
-    newest = max(
-        (demo / "artifacts/FusionEvaluator/evaluation").glob("*/holdout.csv"),
-        key=lambda p: int(p.parent.name),
-    )
-    rows = pd.read_csv(newest)
+    rows = pd.read_csv(newest(demo, "FusionEvaluator/evaluation", "holdout.csv"))
     fused = rows[rows["prediction"] == "fused"].sort_values("dice", ascending=False)
     figure = new_figure(9.0, 9.6)
     axes = figure.subplots(SHOWN, len(PLANES))

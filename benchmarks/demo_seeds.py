@@ -12,18 +12,16 @@ from pathlib import Path
 import pandas as pd
 import yaml
 
+from pipeline.local_runner import newest
+
 SIZES = (0, 50, 100, 500, float("inf"))  # voxels
 NAMES = ("below 50", "50 to 99", "100 to 499", "500 or more")
 
 
 def read(demo: Path) -> pd.DataFrame:
     """The hold-out's scores of a demo, a row per subject and prediction, with its seed."""
-    newest = max(
-        (demo / "artifacts/FusionEvaluator/evaluation").glob("*/holdout.csv"),
-        key=lambda p: int(p.parent.name),
-    )
     seed = yaml.safe_load((demo / "config.yaml").read_text())["training"]["seed"]
-    return pd.read_csv(newest).assign(seed=seed)
+    return pd.read_csv(newest(demo, "FusionEvaluator/evaluation", "holdout.csv")).assign(seed=seed)
 
 
 def by_seed(rows: pd.DataFrame) -> pd.DataFrame:

@@ -71,10 +71,10 @@ def training_slices(tables: Tables, folds: pd.DataFrame, plane: str, validation_
     if validation_fold not in present:
         raise InputError(f"validation fold: must be one of {present}, found {validation_fold}")
     training = folds.loc[~folds["fold"].isin([HOLDOUT, validation_fold]), "subject"]
-    return slices_of(tables, plane, training)
+    return subjects_slices(tables, plane, training)
 
 
-def slices_of(tables: Tables, plane: str, subjects: Iterable[str]) -> pd.DataFrame:
+def subjects_slices(tables: Tables, plane: str, subjects: Iterable[str]) -> pd.DataFrame:
     """Some subjects' slices in a plane, as `training_slices` returns them.
 
     Raises:

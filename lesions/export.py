@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,7 +12,7 @@ import pandas as pd
 from lesions import batches, nifti
 from lesions.dataset import Scan
 from lesions.errors import InputError
-from lesions.files import require_space, write_csv
+from lesions.files import require_space, whole_folder, write_csv
 from lesions.grid import Grid, Volume
 from lesions.ingest import read_subject
 from lesions.progress import Progress
@@ -93,7 +90,7 @@ def write_arrays(
                 plans[plane, fold, part] = _plan(tables, folds, plane, fold, part, options)
     needed = sum(len(rows) * 8.0 * _pixels(grid, plane) for (plane, _, _), rows in plans.items())
     require_space(out, needed, _ROOM)
-    with _whole(out) as partial:
+    with whole_folder(out) as partial:
         pairs = {
             key: _open_pair(partial / _folder(*key), rows, grid, key[0], options)
             for key, rows in plans.items()
@@ -127,7 +124,7 @@ def write_slices(
         InputError: `out` is there already, or a scan cannot be read.
     """
     written = 0
-    with _whole(out) as partial:
+    with whole_folder(out) as partial:
         for done, scan in enumerate(scans, 1):
             image, mask = read_subject(scan, grid)
             for plane in planes:
@@ -150,7 +147,7 @@ def _plan(
     if part == TRAINING:
         rows = batches.training_slices(tables, folds, plane, fold)
     else:
-        rows = batches.slices_of(tables, plane, folds.loc[folds["fold"] == fold, "subject"])
+        rows = batches.subjects_slices(tables, plane, folds.loc[folds["fold"] == fold, "subject"])
     plan = batches.plan(rows["category"].to_numpy(), options.batch_size, options.seed, 0)
     ordered = rows.iloc[np.concatenate(plan)].reset_index(drop=True)
     ordered.insert(0, "batch", np.repeat(np.arange(1, len(plan) + 1), [len(batch) for batch in plan]))
@@ -219,19 +216,3 @@ def _pixels(grid: Grid, plane: str) -> int:
 
 def _folder(plane: str, fold: int, part: str) -> str:
     return f"{plane}/fold_{fold}/{part}"
-
-
-@contextmanager
-def _whole(out: Path) -> Iterator[Path]:
-    """A temporary folder beside `out` that becomes it when all is written, and else goes."""
-    if out.exists():
-        raise InputError(f"{out}: exists; name another folder or remove it")
-    partial = out.with_name(f".partial-{os.getpid()}-{out.name}")
-    try:
-        partial.mkdir(parents=True)
-        yield partial
-        partial.rename(out)
-    except OSError as error:
-        raise InputError(f"{out}: cannot be written ({error.strerror}); choose another folder") from None
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)

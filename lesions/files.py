@@ -1,9 +1,11 @@
-"""Writing small files whole or not at all."""
+"""Writing files and folders whole or not at all."""
 
 from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pandas as pd
@@ -32,6 +34,28 @@ def write_text(path: str | Path, text: str) -> None:
 def write_csv(path: str | Path, frame: pd.DataFrame) -> None:
     """Writes a frame without its index, lines ended by a line feed, as `write_text` does."""
     write_text(path, frame.to_csv(index=False, lineterminator="\n"))
+
+
+@contextmanager
+def whole_folder(out: Path) -> Iterator[Path]:
+    """Gives a temporary folder beside `out` that becomes it when all is written, and else goes.
+
+    Raises:
+        InputError: `out` is there and not an empty folder, or cannot be written.
+    """
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise InputError(f"{out}: exists; name another folder or remove it")
+    partial = out.with_name(f".partial-{os.getpid()}-{out.name}")
+    try:
+        partial.mkdir(parents=True)
+        yield partial
+        if out.exists():
+            out.rmdir()
+        partial.rename(out)
+    except OSError as error:
+        raise InputError(f"{out}: cannot be written ({error.strerror}); choose another folder") from None
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
 
 
 def require_writable(folder: str | Path) -> None:

@@ -70,6 +70,11 @@ def run(config: Config) -> Run:
         raise InputError(f"{root}: another run holds this root; wait for it, or set another root") from None
 
 
+def newest(root: Path, artifact: str, name: str) -> Path:
+    """A file of the latest artifact of a kind, such as "FoldGen/fold_map", in a root that has run."""
+    return max((root / "artifacts" / artifact).glob(f"*/{name}"), key=lambda path: int(path.parent.name))
+
+
 def _usable(config: Config) -> data_set.Dataset:
     """Finds what cannot work before anything is written."""
     dataset = data_set.discover(config.data)

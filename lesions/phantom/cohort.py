@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ import numpy as np
 
 from lesions import nifti
 from lesions.errors import InputError
-from lesions.files import require_space
+from lesions.files import require_space, whole_folder
 from lesions.grid import SPACE, template_grid
 from lesions.parallel import map_subjects
 from lesions.phantom.subject import GENERATOR, make_subject
@@ -69,18 +68,10 @@ def make_cohort(
     if _is_finished(out, subjects, description):
         return
     _check_target(out, subjects, spacing)
-    unfinished = out.with_name(f".partial-{os.getpid()}-{out.name}")
-    try:
+    with whole_folder(out) as unfinished:
         _write_all(unfinished, subjects, seed, spacing, workers, progress)
         for cohort in sorted((unfinished / "Training").iterdir()):
             (cohort / "dataset_description.json").write_text(json.dumps(description, indent=2) + "\n")
-        if out.exists():
-            out.rmdir()
-        unfinished.rename(out)
-    except OSError as error:
-        raise InputError(f"{out}: cannot be written ({error.strerror}); choose another folder") from None
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
 
 
 def _check(subjects: int, seed: int, spacing: float, workers: int | None) -> None:

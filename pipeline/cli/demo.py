@@ -54,13 +54,11 @@ def _segment(data: Path, out: Path) -> Path:
 
     from lesions.errors import WorkError
     from lesions.progress import to_log
+    from pipeline import local_runner
     from serving import bids, bids_app
     from serving.predictor import open_models
 
-    newest = max(
-        (out / "artifacts/FoldGen/fold_map").glob("*/folds.csv"), key=lambda path: int(path.parent.name)
-    )
-    folds = pd.read_csv(newest)
+    folds = pd.read_csv(local_runner.newest(out, "FoldGen/fold_map", "folds.csv"))
     held_out = folds.loc[folds["fold"] == 0, "subject"].tolist()
     target = out / "masks"
     models, scans = open_models(out / "serving_models"), bids.find_scans([data], held_out)
@@ -74,14 +72,13 @@ def _segment(data: Path, out: Path) -> Path:
 def _tell(out: Path, masks: Path, report: Path, seconds: float) -> None:
     import pandas as pd
 
+    from pipeline import local_runner
     from reports.tables import text_table
 
-    newest = max(
-        (out / "artifacts/FusionEvaluator/evaluation").glob("*/summary.csv"), key=lambda p: int(p.parent.name)
-    )
+    summary = pd.read_csv(local_runner.newest(out, "FusionEvaluator/evaluation", "summary.csv"))
     peak = max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
     unit = 2**30 if sys.platform == "darwin" else 2**20  # ru_maxrss is in bytes there, in KiB elsewhere
     print("\nHold-out of the phantom, 3-D scores per subject (phantom figures, not ATLAS's):\n")
-    print(text_table(pd.read_csv(newest)))
+    print(text_table(summary))
     print(f"\nreport  {report}\nmasks   {masks}\nmodels  {out / 'serving_models'}")
     print(f"{seconds:.0f} s, largest process {peak / unit:.1f} GB")
