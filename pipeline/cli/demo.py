@@ -19,6 +19,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--out", type=Path, default=Path("demo"), help="folder for everything (default: ./demo)"
     )
     parser.add_argument("--seed", type=int, default=0, help="of phantom, split and training (default: 0)")
+    parser.add_argument(
+        "--subjects", type=int, default=SUBJECTS, help=f"fewer: quicker and worse (default: {SUBJECTS})"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -30,7 +33,7 @@ def run(args: argparse.Namespace) -> int:
 
     out = local_runner.writable(args.out.resolve())
     data, settings = out / "data", out / "config.yaml"
-    make_cohort(data, SUBJECTS, seed=args.seed, spacing=SPACING, progress=to_log("making the phantom"))
+    make_cohort(data, args.subjects, seed=args.seed, spacing=SPACING, progress=to_log("making the phantom"))
     _configure(settings, data, out, args.seed)
     done = local_runner.run(config.load(settings))
     with console.logged(done.log):  # TensorFlow goes on talking as it began
