@@ -190,5 +190,6 @@ def _groups(rows: pd.DataFrame, by: Sequence[str]) -> Iterator[tuple[dict[str, A
     if not by:
         yield {}, rows
         return
-    for key, group in rows.groupby(list(by), sort=False, dropna=False, observed=True):
+    names = by[0] if len(by) == 1 else list(by)  # pandas 1.5 warns of a list of one
+    for key, group in rows.groupby(names, sort=False, dropna=False, observed=True):
         yield dict(zip(by, key if isinstance(key, tuple) else (key,), strict=True)), group
