@@ -96,7 +96,7 @@ def summary(
         A row per group and score: `by`, score, subjects, and `describe`'s figures.
     """
     made = []
-    for key, group in _groups(rows, by):
+    for key, group in groups(rows, by):
         subjects = {"subjects": group["subject"].nunique()}
         for score in scores:
             figures = describe(group[score].to_numpy(), group["subject"].to_numpy(), seed, resamples)
@@ -115,7 +115,7 @@ def pooled(counts: pd.DataFrame, by: Sequence[str] = ()) -> pd.DataFrame:
         A row per group: `by`, n (rows), tp, fp, fn, dice, recall, precision.
     """
     made = []
-    for key, group in _groups(counts, by):
+    for key, group in groups(counts, by):
         total = {name: int(group[name].sum()) for name in ("tp", "fp", "fn")}
         scores = metrics.overlap(*total.values())
         made.append(key | {"n": len(group)} | total | {name: float(scores[name]) for name in SCORES})
@@ -177,7 +177,7 @@ def holdout_summary(rows: pd.DataFrame) -> pd.DataFrame:
         of appearance.
     """
     made = []
-    for key, group in _groups(rows, ["prediction"]):
+    for key, group in groups(rows, ["prediction"]):
         dice = {"dice": group["dice"].mean(), "dice_sd": group["dice"].std(ddof=0)}
         dice["dice_median"] = group["dice"].median()
         means = {name: group[name].mean() for name in ("recall", "precision", "volume_difference")}
@@ -185,8 +185,8 @@ def holdout_summary(rows: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(made)
 
 
-def _groups(rows: pd.DataFrame, by: Sequence[str]) -> Iterator[tuple[dict[str, Any], pd.DataFrame]]:
-    """Each group's key and rows, in order of appearance; without `by` all rows, also where there are none."""
+def groups(rows: pd.DataFrame, by: Sequence[str]) -> Iterator[tuple[dict[str, Any], pd.DataFrame]]:
+    """Each group's key by column and its rows, in order of appearance; without `by` all rows, even none."""
     if not by:
         yield {}, rows
         return
