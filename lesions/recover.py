@@ -43,7 +43,9 @@ def volume_counts(
     Returns:
         As `slice_counts`.
     """
-    hits = np.rint(_divide(volume_difference, np.abs(_divide(1.0, recall) - _divide(1.0, precision))))
+    # |1 / R - 1 / P| without a difference of infinities where a score is 0.
+    apart = _divide(np.abs(precision - recall), precision * recall)
+    hits = np.rint(_divide(volume_difference, apart))
     tp, fp, fn, exact = _checked(
         hits, _divide(hits, recall), _divide(hits, precision), dice, precision, recall
     )

@@ -112,13 +112,14 @@ def pooled(counts: pd.DataFrame, by: Sequence[str] = ()) -> pd.DataFrame:
         by: Columns whose values make the groups.
 
     Returns:
-        A row per group: `by`, n (rows), tp, fp, fn, dice, recall, precision.
+        A row per group: `by`, n (rows), tp, fp, fn, dice, recall, precision; NaN without a row.
     """
     made = []
     for key, group in groups(counts, by):
         total = {name: int(group[name].sum()) for name in ("tp", "fp", "fn")}
         scores = metrics.overlap(*total.values())
-        made.append(key | {"n": len(group)} | total | {name: float(scores[name]) for name in SCORES})
+        figures = {name: float(scores[name]) if len(group) else float("nan") for name in SCORES}
+        made.append(key | {"n": len(group)} | total | figures)
     return pd.DataFrame(made)
 
 

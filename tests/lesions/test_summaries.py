@@ -128,6 +128,12 @@ def test_pooled_is_one_large_slice(rows):
         assert made["precision"] == pytest.approx(tp / (tp + fp))
 
 
+def test_pooled_of_nothing_has_no_score():
+    made = pooled(SLICES.iloc[:0]).iloc[0]
+    assert made["n"] == 0
+    assert made[["dice", "recall", "precision"]].isna().all()
+
+
 def test_categories_follow_the_true_size():
     rows = counts(("a", 0, 0, 9, 0), ("a", 1, 200, 0, 0), ("a", 2, 0, 0, 201), ("a", 3, 3001, 0, 0))
     assert with_category(rows, "axial")["size_category"].tolist() == [0, 1, 2, 6]
