@@ -43,7 +43,8 @@ def Blesser(
         slice_dice: Least mean Dice over the lesion slices of each chosen model's validation fold, unsmoothed.
         fused_dice: Least mean 3-D Dice of the hold-out, fused.
         released_drop: How far a model may fall behind the released one of its plane.
-        serving_models: Where the released models are.
+        serving_models: Where the released models are: those of the moment that this runs. A later release does not
+            make it run again.
         code: Digest of the code that does this.
         selection_axial: Chosen model and validation counts; likewise the other planes, those that are trained.
         selection_sagittal: See above.

@@ -20,6 +20,7 @@ from lesions.files import read_table, write_csv, write_text
 from lesions.progress import LOGGER
 from lesions.provenance import read_card
 from serving.predictor import folder_digest
+from trainer.ensemble import export_ensemble
 from trainer.job import HISTORY
 
 MOST_FOLDS = 10
@@ -114,8 +115,6 @@ def _write_model(members: Sequence[Path], counts: pd.DataFrame, output: Path) ->
     if len(members) == 1:
         shutil.copytree(members[0], output, dirs_exist_ok=True)
     else:
-        from trainer.ensemble import export_ensemble
-
         export_ensemble(members, output)
     own = counts[counts["fold"].isin([read_card(folder).fold for folder in members])]
     (output / VALIDATION).parent.mkdir(exist_ok=True)

@@ -127,8 +127,9 @@ def _uncertainty(done: Segmentation, truth: np.ndarray) -> dict[str, Any]:
     row |= {f"voxels_{name}": int(part.sum()) for name, part in parts.items()}
     apart = None if done.uncertainty is None else nifti.canonical(done.uncertainty).data
     for name, part in parts.items():
-        known = apart is not None and part.any()
-        row[f"uncertainty_{name}"] = float(apart[part].mean(dtype=float)) if known else None
+        row[f"uncertainty_{name}"] = None
+        if apart is not None and part.any():
+            row[f"uncertainty_{name}"] = float(apart[part].mean(dtype=float))
     return row
 
 

@@ -67,6 +67,7 @@ def _model(predictor: Predictor, plane: str) -> dict[str, Any]:
         "SHA256": identity["sha256"],
         "Network": card.network,
         "Fold": card.fold,
+        "AveragedFolds": list(card.members),
         "DataSet": card.dataset,
         "Phantom": card.phantom,
         "Subjects": card.subjects,
