@@ -107,7 +107,7 @@ def summarize(counts: pd.DataFrame, subjects: pd.DataFrame | None, seed: int) ->
         parts["subjects"] = (subjects, SCORES)
     made: list[dict[str, object]] = [{"metric": name} for name in SCORES]
     for prefix, (rows, names) in parts.items():
-        micro = pooled(rows).iloc[0] if len(rows) else dict.fromkeys(SCORES, float("nan"))
+        micro = pooled(rows).iloc[0]
         for row, metric, name in zip(made, SCORES, names, strict=True):
             values = describe(rows[name].to_numpy(), rows["subject"].to_numpy(), seed) | {
                 "pooled": micro[metric]

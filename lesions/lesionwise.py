@@ -64,7 +64,11 @@ def label(mask: np.ndarray, connectivity: int = CHALLENGE) -> tuple[np.ndarray, 
     """
     if connectivity not in _RANK:
         raise ValueError(f"connectivity must be 6, 18 or 26, found {connectivity}")
-    labels, count = ndimage.label(mask, ndimage.generate_binary_structure(3, _RANK[connectivity]))
+    box = bounding_box(mask)
+    labels = np.zeros(mask.shape, dtype=np.int32)
+    count = ndimage.label(
+        mask[box], ndimage.generate_binary_structure(3, _RANK[connectivity]), output=labels[box]
+    )
     return labels, int(count)
 
 
@@ -76,8 +80,6 @@ def count_lesions(truth: np.ndarray, prediction: np.ndarray, connectivity: int =
         prediction: Bool mask of the same shape.
         connectivity: 6 as in the challenge, 18 or 26.
     """
-    box = bounding_box(truth | prediction)
-    truth, prediction = truth[box], prediction[box]
     both = truth & prediction
     lesions, known = label(truth, connectivity)
     regions, predicted = label(prediction, connectivity)

@@ -96,7 +96,7 @@ def summary(
         A row per group and score: `by`, score, subjects, and `describe`'s figures.
     """
     made = []
-    for key, group in _groups(rows, by):
+    for key, group in groups(rows, by):
         subjects = {"subjects": group["subject"].nunique()}
         for score in scores:
             figures = describe(group[score].to_numpy(), group["subject"].to_numpy(), seed, resamples)
@@ -112,13 +112,14 @@ def pooled(counts: pd.DataFrame, by: Sequence[str] = ()) -> pd.DataFrame:
         by: Columns whose values make the groups.
 
     Returns:
-        A row per group: `by`, n (rows), tp, fp, fn, dice, recall, precision.
+        A row per group: `by`, n (rows), tp, fp, fn, dice, recall, precision; NaN without a row.
     """
     made = []
-    for key, group in _groups(counts, by):
+    for key, group in groups(counts, by):
         total = {name: int(group[name].sum()) for name in ("tp", "fp", "fn")}
         scores = metrics.overlap(*total.values())
-        made.append(key | {"n": len(group)} | total | {name: float(scores[name]) for name in SCORES})
+        figures = {name: float(scores[name]) if len(group) else float("nan") for name in SCORES}
+        made.append(key | {"n": len(group)} | total | figures)
     return pd.DataFrame(made)
 
 
@@ -177,7 +178,7 @@ def holdout_summary(rows: pd.DataFrame) -> pd.DataFrame:
         of appearance.
     """
     made = []
-    for key, group in _groups(rows, ["prediction"]):
+    for key, group in groups(rows, ["prediction"]):
         dice = {"dice": group["dice"].mean(), "dice_sd": group["dice"].std(ddof=0)}
         dice["dice_median"] = group["dice"].median()
         means = {name: group[name].mean() for name in ("recall", "precision", "volume_difference")}
@@ -185,10 +186,11 @@ def holdout_summary(rows: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(made)
 
 
-def _groups(rows: pd.DataFrame, by: Sequence[str]) -> Iterator[tuple[dict[str, Any], pd.DataFrame]]:
-    """Each group's key and rows, in order of appearance; without `by` all rows, also where there are none."""
+def groups(rows: pd.DataFrame, by: Sequence[str]) -> Iterator[tuple[dict[str, Any], pd.DataFrame]]:
+    """Each group's key by column and its rows, in order of appearance; without `by` all rows, even none."""
     if not by:
         yield {}, rows
         return
-    for key, group in rows.groupby(list(by), sort=False, dropna=False, observed=True):
+    names = by[0] if len(by) == 1 else list(by)  # pandas 1.5 warns of a list of one
+    for key, group in rows.groupby(names, sort=False, dropna=False, observed=True):
         yield dict(zip(by, key if isinstance(key, tuple) else (key,), strict=True)), group

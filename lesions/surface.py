@@ -87,18 +87,18 @@ def surface_distances(
         prediction: Bool mask of the same shape.
         spacing: Edges of a voxel along the three axes, mm.
     """
-    spacing = tuple(float(edge) for edge in spacing)
+    edges = np.array(spacing, dtype=np.float64)
     box = bounding_box(truth | prediction)
     codes = [corner_codes(mask[box]) for mask in (truth, prediction)]
-    surfaces = [(code != 0) & (code != _INSIDE) for code in codes]
-    distances = [
-        _to_other(surfaces[0], surfaces[1], spacing),
-        _to_other(surfaces[1], surfaces[0], spacing),
+    flat = [np.flatnonzero((code != 0) & (code != _INSIDE)) for code in codes]  # the surfaces' points
+    weights = [
+        _areas(tuple(edges.tolist()))[code.ravel()[points]] for code, points in zip(codes, flat, strict=True)
     ]
-    areas = [_areas(spacing)[code[surface]] for code, surface in zip(codes, surfaces, strict=True)]
+    places = [np.stack(np.unravel_index(points, codes[0].shape), axis=1) for points in flat]
+    distances = [_to_other(places[0], places[1], edges), _to_other(places[1], places[0], edges)]
     orders = [np.argsort(distance, kind="stable") for distance in distances]
     return SurfaceDistances(
-        distances[0][orders[0]], distances[1][orders[1]], areas[0][orders[0]], areas[1][orders[1]]
+        distances[0][orders[0]], distances[1][orders[1]], weights[0][orders[0]], weights[1][orders[1]]
     )
 
 
@@ -120,25 +120,22 @@ def corner_codes(mask: np.ndarray) -> np.ndarray:
     return codes
 
 
-def _to_other(own: np.ndarray, other: np.ndarray, spacing: tuple[float, ...]) -> np.ndarray:
-    """Distance of every point of one surface to the nearest of the other, in the order of `own`'s points; mm."""
-    points = np.argwhere(own)
-    if not len(points):
-        return np.zeros(0)
-    targets = np.argwhere(other)
-    if not len(targets):
+def _to_other(points: np.ndarray, targets: np.ndarray, edges: np.ndarray) -> np.ndarray:
+    """Distance of every point of one surface to the nearest of the other, mm.
+
+    Args:
+        points: (n, 3) voxel corners.
+        targets: (m, 3) voxel corners.
+        edges: (3,) mm of a voxel.
+    """
+    if not len(points) or not len(targets):
         return np.full(len(points), np.inf)
-    distances = np.zeros(len(points))
-    apart = ~other[own]  # where the surfaces coincide the distance is 0
-    if apart.any():
-        away = points[apart]
-        # Measured on lesions at 1 mm: such a tree is built and searched fastest, 7 to 18 times as fast as a map.
-        tree = cKDTree(targets * np.array(spacing), 32, compact_nodes=False, balanced_tree=False)
-        nearest = tree.query(away * np.array(spacing))[1]
-        # From whole voxels, not from the tree's rounded places: a tolerance is met or not, exactly.
-        steps = (away - targets[nearest]) * np.array(spacing)
-        distances[apart] = np.sqrt((steps * steps).sum(axis=1))
-    return distances
+    # Measured on lesions at 1 mm: such a tree is built and searched fastest, 7 to 18 times as fast as a map.
+    tree = cKDTree(targets * edges, 32, compact_nodes=False, balanced_tree=False)
+    nearest = tree.query(points * edges)[1]
+    # From whole voxels, not from the tree's rounded places: a tolerance is met or not, exactly.
+    steps = (points - targets[nearest]) * edges
+    return np.sqrt((steps * steps).sum(axis=1))
 
 
 def _percentile(distances: np.ndarray, areas: np.ndarray, percent: float) -> float:

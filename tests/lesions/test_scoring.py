@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -301,3 +302,9 @@ def test_corner_codes_name_the_neighbors():
     assert codes[1, 1, 1] == 64
     assert codes[0, 0, 1] == 1
     assert corner_codes(np.ones((2, 2, 2), bool))[1, 1, 1] == 255
+
+
+def test_the_formula_page_has_every_score():
+    page = (Path(__file__).resolve().parents[2] / "docs" / "metrics.md").read_text()
+    missing = [name for name in score_volume(BLOCK, ONE, (1, 1, 1)) if f"`{name}`" not in page]
+    assert missing == []
