@@ -14,6 +14,7 @@ RECORDS = (*DATA, "lesions/slices.py", "lesions/ingest.py", "trainer/records.py"
 CODE = {
     "DatasetValidator": (
         *DATA,
+        "lesions/mni.py",
         "lesions/checks.py",
         "lesions/manifest.py",
         "components/dataset_validator.py",
