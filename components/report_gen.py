@@ -17,6 +17,7 @@ from components.blesser import GATES
 from components.fold_selector import read_selection
 from components.fusion_evaluator import DERIVATIVE
 from components.slice_evaluator import COLUMNS, SUMMARY
+from lesions.checks import put_aside
 from lesions.files import read_table
 from lesions.manifest import Manifest as ManifestContent
 from lesions.manifest import read_manifest
@@ -112,14 +113,13 @@ def _trained_subjects(folds: pd.DataFrame, chosen: dict[str, list[int]]) -> int:
 
 
 def _dataset(known: ManifestContent, folds: pd.DataFrame) -> dict[str, Any]:
-    errors = {finding.subject for finding in known.findings if finding.severity == "error"}
     return {
         "name": known.name,
         "layout": known.layout,
         "grid": " x ".join(map(str, known.grid.shape)) + f", {known.grid.spacing[0]:g} mm",
         "subjects used": len(known.scans),
         "in the hold-out": int((folds["fold"] == 0).sum()),
-        "put aside": len(errors),
+        "scans put aside": len(put_aside(known.findings)),
         "without a mask, not used": len(known.without_mask),
         "digest": known.digest[:16],
     }

@@ -21,6 +21,7 @@ SUMMARIES = (
 CODE = {
     "DatasetValidator": (
         *DATA,
+        "lesions/mni.py",
         "lesions/checks.py",
         "lesions/manifest.py",
         "components/dataset_validator.py",

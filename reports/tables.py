@@ -16,6 +16,7 @@ MISSING = "-"
 LABELS = {
     "subject": "Subject",
     "file": "File",
+    "files": "Files",
     "problem": "Problem",
     "expected": "Expected",
     "found": "Found",
