@@ -15,6 +15,7 @@ import filelock
 from lesions import dataset as data_set
 from lesions.errors import InputError, WorkError
 from lesions.files import write_text
+from lesions.parallel import WORKERS
 from lesions.progress import LOGGER
 from pipeline import console, device
 from pipeline.config import Config
@@ -108,6 +109,7 @@ def _run(config: Config, data_digest: str, log_file: Path) -> Run:
     start = time.monotonic()
     log.info("device: %s", device.choose(config.device))
     log.info("log: %s", log_file)
+    os.environ[WORKERS] = str(config.processes)
     from tfx.orchestration.local.local_dag_runner import LocalDagRunner
 
     from pipeline.pipeline import create_pipeline
