@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -12,8 +13,14 @@ from typing import TypeVar
 from lesions.errors import WorkError
 from lesions.progress import LOGGER, Progress
 
+WORKERS = "RAXNET_WORKERS"  # environment variable: what the configuration's `workers` says
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+
+
+def usable_workers() -> int:
+    """How many subjects may be worked on at a time: RAXNET_WORKERS, or one per processor."""
+    return int(os.environ.get(WORKERS) or 0) or os.cpu_count() or 1
 
 
 def map_subjects(
