@@ -1,8 +1,8 @@
 """How often the check of MNI space is right: python benchmarks/mni_check.py [--subjects N] [--spacing MM].
 
-Phantoms of several seeds, as they are (in place) and moved within their grid, by 5 (to be accepted) and by 20 mm or
-degrees (to be flagged), each with its head around the brain and without. With `--image FILE`, a scan that lies in MNI
-space takes the place of the phantoms and is moved along and about every axis.
+Phantoms of several seeds, as they are (in place), and every second one moved within its grid, by 5 (to be accepted) and
+by 20 mm or degrees (to be flagged); each with the head around the brain, and the brain alone. With `--image FILE`, a
+scan that lies in MNI space takes the place of the phantoms and is moved along and about every axis.
 """
 
 from __future__ import annotations
@@ -59,12 +59,14 @@ def cases(subject: Volume, ways: list[tuple[str, int, int]]) -> Iterator[tuple[s
 
 
 def judge(number: int, spacing: float) -> list[dict[str, object]]:
-    """Rows of one phantom: both ways at 5 and 20, about or along an axis that changes with the phantom."""
-    scan, mask = make_subject(number // SEEDS, 100 + number % SEEDS, spacing)
+    """Rows of one phantom; every second is also moved, along and about an axis that changes with it."""
+    index, seed = divmod(number, SEEDS)
+    scan, mask = make_subject(index, 100 + seed, spacing)
     lesion = float(mask.data.sum()) * mask.grid.voxel_volume
-    pair = number // SEEDS % 6
+    pair = index // 2 % 6
     ways = [w for w in WAYS if w[1] == pair % 3 and w[2] == (1 if pair < 3 else -1)]
-    return rows(Volume(scan.data.astype(np.float32), scan.grid), ways, lesion)
+    volume = Volume(scan.data.astype(np.float32), scan.grid)
+    return rows(volume, [] if index % 2 else ways, lesion)
 
 
 def rows(scan: Volume, ways: list[tuple[str, int, int]], lesion: float) -> list[dict[str, object]]:

@@ -18,7 +18,7 @@ TEMPLATE = "mni_icbm152_t1_tal_nlin_sym_09a_converted.nii.gz"  # the brain alone
 WORKING = 4.0  # mm; finer is slower and decides no better
 # Working voxels: each voxel is judged against so wide a neighborhood, without bias field and scalp.
 AROUND = 5.0
-EVERY, SPARSE = 3, 9  # of the brain's working voxels one in so many is compared; in the first search
+EVERY, SPARSE = 6, 24  # of the brain's working voxels one in so many is compared; in the first search
 CELLS = (3, 2)  # parts of each half of the brain, from back to front and from below to above
 DROPPED = 1  # cells that may be unlike on both sides
 # The first search: shifts (mm) together up to FARTHEST, turns (degrees) about one axis.
