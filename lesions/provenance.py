@@ -20,7 +20,7 @@ class ModelCard:
 
     Attributes:
         plane: axial, sagittal or coronal.
-        fold: The fold it was validated on.
+        fold: The fold it was validated on; 0 where models of several folds are averaged (see `members`).
         network: Its name in the registry.
         loss: Its name.
         grid: The grid of the scans that it was trained on.
@@ -35,6 +35,7 @@ class ModelCard:
         best_epoch: The epoch whose weights these are, from 1.
         parameters: Number of weights.
         software: Package versions.
+        members: The validation folds of the models that are averaged in it; empty for a single model.
     """
 
     plane: str
@@ -53,6 +54,7 @@ class ModelCard:
     best_epoch: int
     parameters: int
     software: dict[str, str] = field(default_factory=dict)
+    members: tuple[int, ...] = ()
 
     def statement(self) -> str:
         """One sentence: trained on what, on how many, real or synthetic."""
@@ -90,6 +92,7 @@ def read_card(model: Path) -> ModelCard:
         content["grid"] = grid_from_json(content["grid"])
         rows, columns = content["canvas"]
         content["canvas"] = (tuple(rows), tuple(columns))
+        content["members"] = tuple(content.get("members", ()))
         return ModelCard(**content)
     except FileNotFoundError:
         raise InputError(f"{model}: no raxnet model here ({CARD_FILE} is missing); check --models") from None

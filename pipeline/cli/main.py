@@ -10,7 +10,20 @@ from collections.abc import Sequence
 
 from lesions.errors import InputError, WorkError
 
-COMMANDS = ("demo", "init", "run", "segment", "check", "stats", "folds", "batches", "export", "phantom")
+COMMANDS = (
+    "demo",
+    "init",
+    "run",
+    "train",
+    "segment",
+    "check",
+    "stats",
+    "folds",
+    "batches",
+    "export",
+    "evaluate",
+    "phantom",
+)
 
 
 def parser() -> argparse.ArgumentParser:
