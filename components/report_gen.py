@@ -63,7 +63,7 @@ def ReportGen(
         manifest: Data set and findings.
         tables: Lesion tables.
         fold_map: Hold-out and folds.
-        gate: Comparisons between the folds.
+        gate: Checks of the folds and comparisons between them.
         evaluation: The hold-out's scores and masks.
         blessing: The gates.
         release: What was released.
@@ -92,7 +92,7 @@ def ReportGen(
         tables_plane=measured.planes,
         folds=frame,
         quality=pd.read_csv(folds / "folds_quality.csv"),
-        anomalies=pd.read_csv(Path(gate.uri) / "drift.csv"),
+        anomalies=pd.concat([pd.read_csv(Path(gate.uri) / name) for name in ("anomalies.csv", "drift.csv")]),
         trainings=[training for p, folder in selections.items() for training in _trainings(p, folder)],
         slice_metrics=pd.concat([_slice_metrics(p, folder) for p, folder in selections.items()]),
         holdout=holdout,
