@@ -16,6 +16,7 @@ from lesions.settings import FORBID, FusionSettings, GateSettings, SplitSettings
 from lesions.slices import PLANES
 from trainer.settings import TrainingSettings
 
+DATABASE = "metadata.db"  # of ML Metadata, in the root
 DEVICES = ("auto", "cpu", "gpu")
 BEAM_LOCAL = ("--runner=FnApiRunner", "--sdk_container_image=unused")  # see tfx_stack.md, 5
 
@@ -36,6 +37,9 @@ class Config:
         strict: True stops at the first unusable file; False puts it aside and says so.
         device: auto, cpu or gpu.
         workers: Processes for reading scans; 0: one per processor.
+        parallel_trainings: Trainings at a time, each in a process of its own with an equal share of the processors;
+            1: one after the other with all of them. Two threads train little faster than one, so with few processors
+            and several planes or folds this saves a third of the time; it takes memory for each.
         beam: Arguments of Beam's pipelines; empty: the local runner.
     """
 
@@ -50,6 +54,7 @@ class Config:
     strict: bool = False
     device: str = "auto"
     workers: int = 0
+    parallel_trainings: int = 1
     beam: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -69,6 +74,7 @@ class Config:
         )
         require("device", self.device in DEVICES, f"one of {', '.join(DEVICES)}", self.device)
         require("workers", self.workers >= 0, "0 or more", self.workers)
+        require("parallel_trainings", self.parallel_trainings >= 1, "1 or more", self.parallel_trainings)
 
     @property
     def processes(self) -> int:

@@ -9,6 +9,7 @@ import time
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import filelock
 
@@ -16,12 +17,12 @@ from lesions import dataset as data_set
 from lesions.errors import InputError, WorkError
 from lesions.files import write_text
 from lesions.progress import LOGGER
-from pipeline import console, device
-from pipeline.config import Config
+from pipeline import console, device, executions, trainings
+from pipeline.config import DATABASE, Config
 from pipeline.digests import SCHEMA
+from pipeline.executions import EXECUTED
 
 log = logging.getLogger(LOGGER)
-EXECUTED, CACHED = "executed", "cached"
 
 
 @dataclass(frozen=True)
@@ -31,13 +32,13 @@ class Run:
     Attributes:
         nodes: Node -> executed or cached.
         seconds: It took.
-        report: The HTML page.
+        report: The HTML page; None where it was not asked for.
         log: The log file.
     """
 
     nodes: dict[str, str]
     seconds: float
-    report: Path
+    report: Path | None
     log: Path
 
     @property
@@ -46,11 +47,12 @@ class Run:
         return [node for node, state in self.nodes.items() if state == EXECUTED]
 
 
-def run(config: Config) -> Run:
+def run(config: Config, prepare: bool = False) -> Run:
     """Runs what is not yet done.
 
     Args:
         config: Of the run.
+        prepare: Stop when the records are made and checked, before any training.
 
     Returns:
         What was done.
@@ -65,7 +67,7 @@ def run(config: Config) -> Run:
         with filelock.FileLock(root / "run.lock").acquire(timeout=0):
             log_file = root / "logs" / f"run-{datetime.now():%Y%m%dT%H%M%S}.log"
             with console.logged(log_file):
-                return _run(config, data_set.digest(dataset), log_file)
+                return _run(config, data_set.digest(dataset), log_file, prepare)
     except filelock.Timeout:
         raise InputError(f"{root}: another run holds this root; wait for it, or set another root") from None
 
@@ -104,33 +106,35 @@ def writable(folder: Path) -> Path:
     return folder
 
 
-def _run(config: Config, data_digest: str, log_file: Path) -> Run:
+def _run(config: Config, data_digest: str, log_file: Path, prepare: bool) -> Run:
     start = time.monotonic()
     log.info("device: %s", device.choose(config.device))
     log.info("log: %s", log_file)
-    from tfx.orchestration.local.local_dag_runner import LocalDagRunner
-
-    from pipeline.pipeline import create_pipeline
+    from pipeline.pipeline import GATE, create_pipeline
 
     pipeline = create_pipeline(config, data_digest, str(_schema(config.root)))
     names = [node.id for node in pipeline.components]
-    lines = _NodeLines(len(names))
-    absl = logging.getLogger("absl")
-    absl.addHandler(lines)
-    try:
-        LocalDagRunner().run(pipeline)
-    except Exception as error:
-        raise _ours(error, lines.node, log_file) from error
-    finally:
-        absl.removeHandler(lines)
-    nodes = _states(config.root / "metadata.db", names)
-    report = _publish_report(config)
-    done = Run(nodes, time.monotonic() - start, report, log_file)
-    cached = len(nodes) - len(done.executed)
+    lines = _NodeLines(len(names), log_file)
+    # In two calls: trainings may run side by side in between. TFX's cache makes a second pass over nodes free.
+    first = names[: names.index(GATE) + 1]
+    nodes = lines.run(pipeline, first, config.root)
+    examples = executions.outputs(config.root / DATABASE, "NiftiExampleGen")
+    examples = {key.removeprefix("examples_"): folder for key, folder in examples.items()}
+    trainings.record_prepared(config, data_digest, examples)
+    report = None
+    if not prepare:
+        if config.parallel_trainings > 1:
+            trainings.train_side_by_side(config, examples)
+        nodes = lines.run(pipeline, names, config.root) | {n: s for n, s in nodes.items() if s == EXECUTED}
+        report = _publish_report(config)
+    done = Run(
+        {name: nodes[name] for name in names if name in nodes}, time.monotonic() - start, report, log_file
+    )
+    cached = len(done.nodes) - len(done.executed)
     log.info(
         "%d of %d steps done, %d were done before; %.0f s",
         len(done.executed),
-        len(nodes),
+        len(done.nodes),
         cached,
         done.seconds,
     )
@@ -147,17 +151,35 @@ def _schema(root: Path) -> Path:
 
 
 class _NodeLines(logging.Handler):
-    """Says which node runs, from what TFX logs of it."""
+    """Runs nodes of a pipeline and says which one runs, from what TFX logs of it."""
 
-    def __init__(self, total: int):
+    def __init__(self, total: int, log_file: Path):
         super().__init__()
-        self.total, self.begun, self.node = total, 0, ""
+        self.total, self.log_file = total, log_file
+        self.begun: list[str] = []
 
     def emit(self, record: logging.LogRecord) -> None:
         if record.msg == "Component %s is running.":
-            self.begun += 1
-            self.node = str(record.args[0])  # type: ignore[index]
-            log.info("[%2d/%d] %s", self.begun, self.total, self.node)
+            node = str(record.args[0])  # type: ignore[index]
+            if node in self.begun:
+                return
+            self.begun.append(node)
+            log.info("[%2d/%d] %s", len(self.begun), self.total, node)
+
+    def run(self, pipeline: Any, nodes: list[str], root: Path) -> dict[str, str]:
+        """Runs the pipeline up to the last of `nodes`; returns executed or cached for each."""
+        from tfx.orchestration.local.local_dag_runner import LocalDagRunner
+        from tfx.orchestration.pipeline import RunOptions
+
+        absl = logging.getLogger("absl")
+        absl.addHandler(self)
+        try:
+            LocalDagRunner().run(pipeline, run_options=RunOptions(to_nodes=nodes))
+        except Exception as error:
+            raise _ours(error, self.begun[-1] if self.begun else "", self.log_file) from error
+        finally:
+            absl.removeHandler(self)
+        return executions.states(root / DATABASE, nodes)
 
 
 def _ours(error: BaseException, node: str, log_file: Path) -> Exception:
@@ -172,33 +194,6 @@ def _ours(error: BaseException, node: str, log_file: Path) -> Exception:
 
 def _first_line(error: BaseException) -> str:
     return (str(error).strip().splitlines() or [""])[0]
-
-
-def _states(database: Path, names: list[str]) -> dict[str, str]:
-    """Executed or cached, for every node of the newest run.
-
-    LocalDagRunner can return normally with a failed node, and a skipped one leaves no execution (tfx_stack.md, 2).
-    """
-    from ml_metadata.metadata_store import metadata_store
-    from ml_metadata.proto import metadata_store_pb2 as pb
-
-    connection = pb.ConnectionConfig()
-    connection.sqlite.filename_uri = str(database)
-    connection.sqlite.connection_mode = pb.SqliteMetadataSourceConfig.READONLY
-    store = metadata_store.MetadataStore(connection)
-    newest = max(store.get_contexts_by_type("pipeline_run"), key=lambda context: context.id)
-    states = {}
-    for execution in sorted(store.get_executions_by_context(newest.id), key=lambda execution: execution.id):
-        nodes = [c.name for c in store.get_contexts_by_execution(execution.id) if c.type == "node"]
-        node = nodes[0].split(".", 1)[1]
-        states[node] = pb.Execution.State.Name(execution.last_known_state)
-    words = {"COMPLETE": EXECUTED, "CACHED": CACHED}
-    failed = {node: states.get(node, "NOT RUN") for node in names if states.get(node) not in words}
-    if failed:
-        raise WorkError(
-            "did not succeed: " + ", ".join(f"{node} ({state})" for node, state in failed.items())
-        )
-    return {node: words[states[node]] for node in names}
 
 
 def _publish_report(config: Config) -> Path:

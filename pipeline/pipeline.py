@@ -25,10 +25,11 @@ from components.release import Release
 from components.report_gen import ReportGen
 from components.slice_evaluator import SliceEvaluator
 from lesions.slices import PLANES
-from pipeline.config import BEAM_LOCAL, Config, dump
+from pipeline.config import BEAM_LOCAL, DATABASE, Config, dump
 from pipeline.digests import code_digest
 
 NAME = "raxnet"  # constant: TFX's cache is kept under it
+GATE = "AnomalyGate"  # the last node before the trainings
 
 
 def create_pipeline(config: Config, data_digest: str, schema_file: str) -> Pipeline:
@@ -111,9 +112,7 @@ def create_pipeline(config: Config, data_digest: str, schema_file: str) -> Pipel
         pipeline_root=str(config.root / "artifacts"),
         components=nodes,
         enable_cache=True,
-        metadata_connection_config=metadata.sqlite_metadata_connection_config(
-            str(config.root / "metadata.db")
-        ),
+        metadata_connection_config=metadata.sqlite_metadata_connection_config(str(config.root / DATABASE)),
         beam_pipeline_args=list(config.beam or BEAM_LOCAL),
     )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import zipfile
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,8 @@ import keras
 import numpy as np
 
 from lesions.errors import WorkError
+
+_DAMAGED = (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile)
 
 
 @dataclass
@@ -43,6 +46,19 @@ def save(path: Path, variables: list[keras.Variable], state: State) -> None:
     partial.replace(path)
 
 
+def read_state(path: Path) -> State:
+    """Reads the state alone, without the variables.
+
+    Raises:
+        WorkError: The file is damaged.
+    """
+    try:
+        with np.load(path) as saved:
+            return _state(saved)
+    except _DAMAGED as error:
+        raise _unusable(path, error) from None
+
+
 def load(path: Path, variables: list[keras.Variable]) -> State:
     """Puts saved values back into variables of the same number and shapes; returns the state.
 
@@ -51,14 +67,20 @@ def load(path: Path, variables: list[keras.Variable]) -> State:
     """
     try:
         with np.load(path) as saved:
-            state = State(**json.loads(saved["state"].tobytes()))
+            state = _state(saved)
             names = sorted(name for name in saved.files if name != "state")
             if len(names) != len(variables):
                 raise ValueError(f"{len(names)} variables instead of {len(variables)}")
             for name, variable in zip(names, variables, strict=True):
                 variable.assign(saved[name])
-    except (OSError, ValueError, KeyError, TypeError, EOFError) as error:
-        raise WorkError(
-            f"{path}: cannot go on from this checkpoint ({error}); delete it to start anew"
-        ) from None
+    except _DAMAGED as error:
+        raise _unusable(path, error) from None
     return state
+
+
+def _state(saved: Any) -> State:
+    return State(**json.loads(saved["state"].tobytes()))
+
+
+def _unusable(path: Path, error: Exception) -> WorkError:
+    return WorkError(f"{path}: cannot go on from this checkpoint ({error}); delete it to start anew")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,9 @@ from trainer.scores import scores
 from trainer.settings import TrainingSettings
 
 log = logging.getLogger(LOGGER)
+LAST = "last.npz"
 VALIDATION_EPOCH = 2**31  # the validation slices' own draw of normals, the same in every epoch
+STATISTICS_EPOCH, STATISTICS_BATCH = 2**30, 32  # batch normalization's statistics: own draws, own batch size
 
 
 def build(settings: TrainingSettings, shape: tuple[int, int], padding: Canvas) -> keras.Model:
@@ -71,18 +73,19 @@ def fit(
     """
     with _only_writer(folder):
         everything = model.variables + model.optimizer.variables
-        last, best = folder / "last.npz", folder / "best.npz"
+        last, best = folder / LAST, folder / "best.npz"
         state = checkpoint.State()
         if last.exists():
             state = checkpoint.load(last, everything)
-            log.info("%s: goes on after epoch %d", name, state.epoch)
+            if not finished(state, settings):
+                log.info("%s: goes on after epoch %d", name, state.epoch)
         held_out = input.dataset(
             validation,
             input.plan(validation, settings.batch_size, settings.seed, VALIDATION_EPOCH),
             shape,
             padding,
         )
-        while state.epoch < settings.epochs and state.epoch - state.best_epoch < settings.patience:
+        while not finished(state, settings):
             row = _epoch(model, training, held_out, settings, shape, padding, state.epoch, name)
             state.epoch += 1
             state.history.append(row)
@@ -94,6 +97,17 @@ def fit(
             log.info("%s: %s", name, _line(row, settings.epochs, state.best_epoch))
         checkpoint.load(best, model.variables)
         return state
+
+
+def reached(folder: Path) -> checkpoint.State:
+    """Where the training that keeps its checkpoints in `folder` stands; without one, at its start."""
+    last = folder / LAST
+    return checkpoint.read_state(last) if last.exists() else checkpoint.State()
+
+
+def finished(state: checkpoint.State, settings: TrainingSettings) -> bool:
+    """Whether a training in this state ends: its epochs are done, or `patience` of them brought nothing."""
+    return state.epoch >= settings.epochs or state.epoch - state.best_epoch >= settings.patience
 
 
 @contextmanager
@@ -128,6 +142,10 @@ def _epoch(
     history = model.fit(batches, epochs=1, verbose=0, callbacks=[bar]).history
     slices = sum(len(batch) for batch in plan)
     rate = slices / (time.perf_counter() - start)
+    if settings.batch_norm_slices:
+        drawn = input.plan(training, STATISTICS_BATCH, settings.seed, STATISTICS_EPOCH + epoch)
+        drawn = drawn[: max(1, settings.batch_norm_slices // STATISTICS_BATCH)]
+        renew_statistics(model, input.dataset(training, drawn, shape, padding))
     row = {"epoch": epoch + 1} | {key: float(values[0]) for key, values in history.items()}
     row |= {
         f"val_{key}": float(v) for key, v in model.evaluate(held_out, verbose=0, return_dict=True).items()
@@ -137,6 +155,26 @@ def _epoch(
     row |= {"steps": len(plan), "slices": slices, "slices_per_second": rate}
     row["seconds"] = time.perf_counter() - start
     return row
+
+
+def renew_statistics(model: keras.Model, batches: Iterable[Any]) -> None:
+    """Computes batch normalization's statistics anew: their mean over some batches, the weights held fixed.
+
+    The running averages of training belong to weights that have changed since, and from small batches they
+    are noisy ("precise" statistics: Wu and Johnson, Rethinking "Batch" in BatchNorm, 2021, arXiv 2105.07576).
+
+    Args:
+        model: Any network; only its BatchNormalization layers' averages change.
+        batches: (image, mask) of training slices.
+    """
+    layers = [layer for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization)]
+    momenta = [layer.momentum for layer in layers]
+    for number, (image, _) in enumerate(batches):
+        for layer in layers:
+            layer.momentum = number / (number + 1)  # the running average becomes the mean over all batches
+        model(image, training=True)
+    for layer, momentum in zip(layers, momenta, strict=True):
+        layer.momentum = momentum
 
 
 class _Steps(keras.callbacks.Callback):

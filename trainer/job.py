@@ -1,21 +1,22 @@
-"""From an Examples artifact and settings to an exported model: what `run_fn` and the command line both do."""
+"""From an Examples artifact and settings to an exported model: what `run_fn` and `raxnet train` both do."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import logging
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import keras
+
 from lesions.grid import Grid, grid_from_json
 from lesions.progress import LOGGER
 from lesions.provenance import ModelCard
 from lesions.slices import canvas, slice_shape
-from trainer import fit, input, signatures
+from trainer import checkpoint, fit, input, signatures
 from trainer.settings import TrainingSettings
 
 log = logging.getLogger(LOGGER)
@@ -46,66 +47,106 @@ def read_facts(examples: Path) -> Facts:
     return Facts(**content)
 
 
-def checkpoint_digest(facts: Facts, plane: str, fold: int, settings: TrainingSettings, code: str) -> str:
-    """Names the folder of a training's checkpoints; epochs and patience are left out, so that it can be extended."""
-    fixed = {key: value for key, value in asdict(settings).items() if key not in ("epochs", "patience")}
-    said = json.dumps([facts.data, facts.fold_map, plane, fold, fixed, code], sort_keys=True)
-    return hashlib.sha256(said.encode()).hexdigest()[:16]
+@dataclass(frozen=True)
+class Training:
+    """One training: what it needs to start, here or on another machine that sees the folders.
 
-
-def train(
-    examples: Path,
-    plane: str,
-    fold: int,
-    training_folds: Sequence[int],
-    settings: TrainingSettings,
-    checkpoints: Path,
-    code: str,
-    output: Path,
-) -> ModelCard:
-    """Trains, or goes on training, and exports the best epoch as a SavedModel with its card.
-
-    Args:
+    Attributes:
         examples: Folder of the plane's Examples artifact.
         plane: axial, sagittal or coronal.
         fold: The validation fold.
         training_folds: The others.
         settings: Of the training.
-        checkpoints: Folder under which this training keeps its own, `<plane>/fold_<k>/<digest>`.
+        checkpoints: Folder under which every training keeps its own, `<plane>/fold_<k>/<digest>`.
         code: Digest of the code that trains.
+    """
+
+    examples: Path
+    plane: str
+    fold: int
+    training_folds: tuple[int, ...]
+    settings: TrainingSettings
+    checkpoints: Path
+    code: str
+
+    @property
+    def name(self) -> str:
+        """For people."""
+        return f"{self.plane}, fold {self.fold}"
+
+    @property
+    def folder(self) -> Path:
+        """Of its checkpoints; epochs and patience are not in the digest, so that it can be extended."""
+        facts = read_facts(self.examples)
+        fixed = {key: v for key, v in asdict(self.settings).items() if key not in ("epochs", "patience")}
+        said = [facts.data, facts.fold_map, self.plane, self.fold, fixed, self.code]
+        digest = hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:16]
+        return self.checkpoints / self.plane / f"fold_{self.fold}" / digest
+
+    @property
+    def finished(self) -> bool:
+        """Whether its checkpoints are those of a training that came to its end."""
+        return fit.finished(fit.reached(self.folder), self.settings)
+
+
+def train(training: Training) -> tuple[keras.Model, checkpoint.State]:
+    """Trains, or goes on training, to the end; a finished training is only loaded.
+
+    Args:
+        training: What to train.
+
+    Returns:
+        The network with the best epoch's weights, and the state after the last epoch.
+
+    Raises:
+        WorkError: Another process trains it, or it failed.
+    """
+    facts = read_facts(training.examples)
+    plane, settings = training.plane, training.settings
+    shape, padding = slice_shape(facts.grid.shape, plane), canvas(facts.grid.shape, plane)
+    index, validation = _indexes(training)
+    model = fit.build(settings, shape, padding)
+    if not training.finished:
+        log.info(
+            "%s: %s, %d parameters, %d subjects and %d slices with lesion, validated on %d subjects",
+            training.name,
+            settings.network,
+            model.count_params(),
+            len(index.subjects),
+            int((index.rows["category"] > 0).sum()),
+            len(validation.subjects),
+        )
+    state = fit.fit(model, index, validation, settings, shape, padding, training.folder, training.name)
+    return model, state
+
+
+def export(training: Training, model: keras.Model, state: checkpoint.State, output: Path) -> ModelCard:
+    """Writes a trained network as a SavedModel with its card and its learning curve.
+
+    Args:
+        training: What was trained.
+        model: From `train`.
+        state: From `train`.
         output: Where the SavedModel goes.
 
     Returns:
         The card written into the model.
     """
-    facts = read_facts(examples)
-    shape, padding = slice_shape(facts.grid.shape, plane), canvas(facts.grid.shape, plane)
-    training, validation = input.read_index(examples, training_folds), input.read_index(examples, [fold])
-    model = fit.build(settings, shape, padding)
-    name = f"{plane}, fold {fold}"
-    log.info(
-        "%s: %s, %d parameters, %d subjects and %d slices with lesion, validated on %d subjects",
-        name,
-        settings.network,
-        model.count_params(),
-        len(training.subjects),
-        int((training.rows["category"] > 0).sum()),
-        len(validation.subjects),
-    )
-    digest = checkpoint_digest(facts, plane, fold, settings, code)
-    folder = checkpoints / plane / f"fold_{fold}" / digest
-    state = fit.fit(model, training, validation, settings, shape, padding, folder, name)
+    facts = read_facts(training.examples)
+    shape = slice_shape(facts.grid.shape, training.plane)
+    padding = canvas(facts.grid.shape, training.plane)
+    index, validation = _indexes(training)
     signatures.export(model, shape, padding, output)
     card = ModelCard(
-        plane=plane,
-        fold=fold,
-        network=settings.network,
-        loss=settings.loss,
+        plane=training.plane,
+        fold=training.fold,
+        network=training.settings.network,
+        loss=training.settings.loss,
         grid=facts.grid,
         canvas=(padding.rows, padding.columns),
         dataset=facts.name,
         phantom=facts.phantom,
-        subjects=len(training.subjects),
+        subjects=len(index.subjects),
         validation_subjects=len(validation.subjects),
         fold_map=facts.fold_map,
         data=facts.data,
@@ -117,3 +158,9 @@ def train(
     card.write(output)
     fit.write_history(output / HISTORY, state.history)
     return card
+
+
+def _indexes(training: Training) -> tuple[input.Index, input.Index]:
+    """The records trained on, and those of the validation fold."""
+    examples = training.examples
+    return input.read_index(examples, training.training_folds), input.read_index(examples, [training.fold])

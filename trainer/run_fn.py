@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tfx.components.trainer.fn_args_utils import FnArgs
 
-from trainer.job import train
+from trainer import job
 from trainer.settings import TrainingSettings
 
 
@@ -15,17 +15,17 @@ def run_fn(fn_args: FnArgs) -> None:
 
     Args:
         fn_args: TFX's arguments. The splits' patterns `<examples>/Split-fold_<k>/*` name the folds;
-            `custom_config` holds plane, fold, settings, checkpoints and code (see `trainer.job.train`).
+            `custom_config` holds plane, fold, settings, checkpoints and code (see `trainer.job.Training`).
     """
     config = fn_args.custom_config
     splits = [Path(pattern).parent for pattern in fn_args.train_files]
-    train(
+    training = job.Training(
         examples=splits[0].parent,
         plane=config["plane"],
         fold=config["fold"],
-        training_folds=[int(split.name.rsplit("_", 1)[1]) for split in splits],
+        training_folds=tuple(int(split.name.rsplit("_", 1)[1]) for split in splits),
         settings=TrainingSettings(**config["settings"]),
         checkpoints=Path(config["checkpoints"]),
         code=config["code"],
-        output=Path(fn_args.serving_model_dir),
     )
+    job.export(training, *job.train(training), Path(fn_args.serving_model_dir))

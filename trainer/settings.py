@@ -24,6 +24,8 @@ class TrainingSettings:
         decay_steps: See `decay_rate`.
         weight_decay: Of AdamW.
         batch_norm_momentum: 0.99 in the method; 0.9 for runs of a few hundred steps.
+        batch_norm_slices: Training slices over which batch normalization's statistics are computed anew after each
+            epoch, for small batches and short runs; 0: the running averages, as in the method.
         precision: A Keras dtype policy; mixed_bfloat16 where the processor has it, mixed_float16 on GPUs only.
         seed: Of weights and batches.
     """
@@ -38,6 +40,7 @@ class TrainingSettings:
     decay_steps: int = 100_000
     weight_decay: float = 0.004
     batch_norm_momentum: float = 0.99
+    batch_norm_slices: int = 0
     precision: str = "float32"
     seed: int = 0
 
@@ -55,5 +58,6 @@ class TrainingSettings:
         require("weight_decay", self.weight_decay >= 0, "0 or more", self.weight_decay)
         momentum = self.batch_norm_momentum
         require("batch_norm_momentum", 0 <= momentum < 1, "at least 0 and below 1", momentum)
+        require("batch_norm_slices", self.batch_norm_slices >= 0, "0 or more", self.batch_norm_slices)
         require("precision", self.precision in PRECISIONS, f"one of {', '.join(PRECISIONS)}", self.precision)
         require("seed", self.seed >= 0, "0 or more", self.seed)

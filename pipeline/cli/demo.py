@@ -10,7 +10,7 @@ from pathlib import Path
 
 HELP = "the whole system on a phantom data set, a few minutes on two processor cores"
 EXAMPLE = "raxnet demo --out demo"
-SUBJECTS, SPACING = 200, 3.0
+SUBJECTS, SPACING = 250, 3.0
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -69,7 +69,7 @@ def _segment(data: Path, out: Path) -> Path:
     return target
 
 
-def _tell(out: Path, masks: Path, report: Path, seconds: float) -> None:
+def _tell(out: Path, masks: Path, report: Path | None, seconds: float) -> None:
     import pandas as pd
 
     from pipeline import local_runner

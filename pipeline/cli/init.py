@@ -28,10 +28,13 @@ training:
   decay_rate: 0.9
   decay_steps: 100000
   seed: {seed}
+  batch_norm_momentum: 0.99
+  batch_norm_slices: 0       # above 0: training slices over which the statistics are computed anew after each epoch
   precision: float32         # mixed_float16 on a GPU, mixed_bfloat16 on a processor that has it
 fusion: {{rule: mean, threshold: 0.5}}
 gates: {{slice_dice: 0.3, fused_dice: 0.4, fold_drift: 0.1}}  # below them nothing is pushed
 strict: false                # true: stop at the first unusable file
+parallel_trainings: 1        # above 1: planes and folds side by side; each training takes its own memory
 device: auto                 # auto, cpu or gpu
 """,
     "demo": """\
@@ -40,17 +43,19 @@ data: {data}
 root: {root}
 planes: [axial, sagittal, coronal]
 train_folds: [1]
-split: {{folds: 8, holdout: 0.08, seed: {seed}}}
+split: {{folds: 10, holdout: 0.064, seed: {seed}}}
 training:
   batch_size: 4              # many small steps: in a large batch small lesions hardly count
   epochs: 1                  # many subjects once, rather than few of them often
   learning_rate: 0.0015
   decay_rate: 0.1            # falls to a tenth within the run
-  decay_steps: 1000
+  decay_steps: 1350
   batch_norm_momentum: 0.9   # a short run; 0.99 would be evaluated on stale statistics
+  batch_norm_slices: 640     # and of small batches: the statistics are computed anew for the final weights
   seed: {seed}
 gates: {{slice_dice: 0.2, fused_dice: 0.3, fold_drift: 0.1}}
 device: auto
+parallel_trainings: 3        # the three planes side by side, each in a process of its own
 """,
 }
 

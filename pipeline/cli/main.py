@@ -10,7 +10,19 @@ from collections.abc import Sequence
 
 from lesions.errors import InputError, WorkError
 
-COMMANDS = ("demo", "init", "run", "segment", "check", "stats", "folds", "batches", "export", "phantom")
+COMMANDS = (
+    "demo",
+    "init",
+    "run",
+    "train",
+    "segment",
+    "check",
+    "stats",
+    "folds",
+    "batches",
+    "export",
+    "phantom",
+)
 
 
 def parser() -> argparse.ArgumentParser:

@@ -14,6 +14,11 @@ EXAMPLE = "raxnet run atlas.yaml"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of `raxnet run`."""
     parser.add_argument("config", type=Path, help="YAML file; `raxnet init` writes one")
+    parser.add_argument(
+        "--prepare",
+        action="store_true",
+        help="stop when the records are made and checked, before any training",
+    )
     parser.add_argument("--json", action="store_true", help="print what was done as JSON")
 
 
@@ -21,15 +26,15 @@ def run(args: argparse.Namespace) -> int:
     """Runs the pipeline."""
     from pipeline import config, local_runner
 
-    done = local_runner.run(config.load(args.config))
+    done = local_runner.run(config.load(args.config), prepare=args.prepare)
     if args.json:
         said = {
             "steps": done.nodes,
             "seconds": done.seconds,
-            "report": str(done.report),
+            "report": str(done.report) if done.report else None,
             "log": str(done.log),
         }
         print(json.dumps(said, indent=2))
-    else:
+    elif done.report:
         print(f"report: {done.report}", file=sys.stderr)
     return 0

@@ -54,10 +54,38 @@ def assert_equal(one, other):
     assert without_times(one[1].history) == without_times(other[1].history)
 
 
-def test_an_interrupted_training_ends_bit_identical(examples, tmp_path):
-    whole = train(examples, tmp_path / "whole")
-    train(examples, tmp_path / "parts", epochs=2)
-    assert_equal(whole, train(examples, tmp_path / "parts"))
+@pytest.mark.parametrize("changes", [{}, {"batch_norm_slices": 40}])
+def test_an_interrupted_training_ends_bit_identical(examples, tmp_path, changes):
+    whole = train(examples, tmp_path / "whole", **changes)
+    train(examples, tmp_path / "parts", epochs=2, **changes)
+    assert_equal(whole, train(examples, tmp_path / "parts", **changes))
+
+
+def test_renewed_statistics_are_the_mean_over_the_batches_and_nothing_else_changes():
+    image = keras.Input((4, 4, 2))
+    model = keras.Model(image, keras.layers.BatchNormalization(momentum=0.9)(image))
+    rng = np.random.default_rng(0)
+    batches = [(rng.normal(5.0, 3.0, (6, 4, 4, 2)).astype(np.float32), None) for _ in range(3)]
+    layer = model.layers[-1]
+    kept = [v.numpy() for v in layer.trainable_variables]
+    fit.renew_statistics(model, batches)
+    means = np.mean([x.mean(axis=(0, 1, 2)) for x, _ in batches], axis=0)
+    variances = np.mean([x.var(axis=(0, 1, 2)) for x, _ in batches], axis=0)
+    np.testing.assert_allclose(layer.moving_mean.numpy(), means, rtol=1e-5)
+    np.testing.assert_allclose(layer.moving_variance.numpy(), variances, rtol=1e-5)
+    assert layer.momentum == 0.9
+    for before, variable in zip(kept, layer.trainable_variables, strict=True):
+        np.testing.assert_array_equal(before, variable.numpy())
+
+
+def test_statistics_are_renewed_after_every_epoch(examples, tmp_path):
+    plain, _ = train(examples, tmp_path / "plain", epochs=1)
+    renewed, _ = train(examples, tmp_path / "renewed", epochs=1, batch_norm_slices=40)
+    names = [v.path for v in fit.build(SETTINGS, SHAPE, PADDING).variables]
+    same = {n: np.array_equal(a, b) for n, a, b in zip(names, plain, renewed, strict=True)}
+    moving = {name for name in names if "moving" in name}
+    assert moving
+    assert {name for name, equal in same.items() if not equal} == moving
 
 
 def test_a_finished_training_trains_no_further(examples, tmp_path):

@@ -8,7 +8,7 @@ import tensorflow as tf
 from lesions.provenance import read_card
 from lesions.slices import canvas, slice_shape
 from tests.trainer.conftest import GRID
-from trainer import input, job, networks, records, signatures
+from trainer import checkpoint, fit, input, job, networks, records, signatures
 from trainer.settings import TrainingSettings
 
 SHAPE, PADDING = slice_shape(GRID.shape, "axial"), canvas(GRID.shape, "axial")
@@ -76,11 +76,17 @@ def test_counts_are_those_of_the_probabilities(exported, examples):
     np.testing.assert_array_equal(counts["fn"], (truth & ~predicted).sum(axis=(1, 2)))
 
 
+def training(examples, tmp_path, fold=1, code="a", **settings):
+    others = tuple(k for k in (1, 2, 3) if k != fold)
+    kept = tmp_path / "checkpoints"
+    return job.Training(examples, "axial", fold, others, TrainingSettings(**settings), kept, code)
+
+
 def test_a_job_leaves_a_model_that_says_what_it_is(examples, tmp_path):
-    settings = TrainingSettings(batch_size=4, epochs=1, patience=1)
-    card = job.train(
-        examples, "axial", 1, [2, 3], settings, tmp_path / "checkpoints", "code", tmp_path / "model"
-    )
+    one = training(examples, tmp_path, batch_size=4, epochs=1, patience=1)
+    assert not one.finished
+    card = job.export(one, *job.train(one), tmp_path / "model")
+    assert one.finished
     assert read_card(tmp_path / "model") == card
     assert (card.subjects, card.validation_subjects, card.phantom, card.parameters) == (4, 2, True, 4_837_473)
     assert "phantom" in card.statement()
@@ -88,17 +94,18 @@ def test_a_job_leaves_a_model_that_says_what_it_is(examples, tmp_path):
     assert len(list((tmp_path / "checkpoints/axial/fold_1").iterdir())) == 1
 
 
-def test_checkpoints_are_shared_by_runs_that_differ_in_length_only(examples):
-    facts = job.read_facts(examples)
-    digest = [
-        job.checkpoint_digest(facts, "axial", fold, TrainingSettings(**settings), code)
-        for fold, settings, code in [
-            (1, {}, "a"),
-            (1, {"epochs": 3, "patience": 2}, "a"),
-            (2, {}, "a"),
-            (1, {"seed": 1}, "a"),
-            (1, {}, "b"),
-        ]
+def test_checkpoints_are_shared_by_runs_that_differ_in_length_only(examples, tmp_path):
+    folders = [
+        training(examples, tmp_path, **changes).folder
+        for changes in ({}, {"epochs": 3, "patience": 2}, {"fold": 2}, {"seed": 1}, {"code": "b"})
     ]
-    assert digest[0] == digest[1]
-    assert len(set(digest)) == 4
+    assert folders[0] == folders[1]
+    assert len(set(folders)) == 4
+
+
+def test_a_training_is_finished_by_its_epochs_or_by_its_patience(examples, tmp_path):
+    one = training(examples, tmp_path, epochs=4, patience=2)
+    one.folder.mkdir(parents=True)
+    for epoch, best, finished in ((3, 2, False), (4, 3, True), (3, 1, True)):
+        checkpoint.save(one.folder / fit.LAST, [], checkpoint.State(epoch, best, 0.5))
+        assert one.finished is finished

@@ -1,0 +1,83 @@
+"""What TFX's metadata says of the newest run: which nodes did something, and where their outputs lie.
+
+LocalDagRunner can return normally with a failed node, and a skipped one leaves no execution (tfx_stack.md, 2):
+so a run is judged by what is recorded, not by the silence of the runner.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from lesions.errors import WorkError
+
+EXECUTED, CACHED = "executed", "cached"
+_WORDS = {"COMPLETE": EXECUTED, "CACHED": CACHED}
+
+
+def states(database: Path, nodes: Iterable[str]) -> dict[str, str]:
+    """Executed or cached, for every node that the newest run should have had.
+
+    Args:
+        database: SQLite file of ML Metadata.
+        nodes: Names of the nodes.
+
+    Raises:
+        WorkError: A node failed or left no execution; names all of them.
+    """
+    found = {}
+    with _newest_run(database) as (store, executions):
+        for execution in executions:
+            found[_node(store, execution)] = _state(execution)
+    failed = {node: found.get(node, "NOT RUN") for node in nodes if found.get(node) not in _WORDS}
+    if failed:
+        raise WorkError(
+            "did not succeed: " + ", ".join(f"{node} ({state})" for node, state in failed.items())
+        )
+    return {node: _WORDS[found[node]] for node in nodes}
+
+
+def outputs(database: Path, node: str) -> dict[str, Path]:
+    """Output name -> folder of a node's artifacts in the newest run.
+
+    Args:
+        database: SQLite file of ML Metadata.
+        node: Name of a node with one artifact per output.
+    """
+    from ml_metadata.proto import metadata_store_pb2 as pb
+
+    out: dict[str, Path] = {}
+    with _newest_run(database) as (store, executions):
+        for execution in (e for e in executions if _node(store, e) == node):
+            for event in store.get_events_by_execution_ids([execution.id]):
+                if event.type == pb.Event.OUTPUT:
+                    (artifact,) = store.get_artifacts_by_id([event.artifact_id])
+                    out[event.path.steps[0].key] = Path(artifact.uri)
+    return out
+
+
+@contextmanager
+def _newest_run(database: Path) -> Iterator[tuple[Any, list[Any]]]:
+    """The store, and the executions of the newest run in the order in which they began."""
+    from ml_metadata.metadata_store import metadata_store
+    from ml_metadata.proto import metadata_store_pb2 as pb
+
+    connection = pb.ConnectionConfig()
+    connection.sqlite.filename_uri = str(database)
+    connection.sqlite.connection_mode = pb.SqliteMetadataSourceConfig.READONLY
+    store = metadata_store.MetadataStore(connection)
+    newest = max(store.get_contexts_by_type("pipeline_run"), key=lambda context: context.id)
+    yield store, sorted(store.get_executions_by_context(newest.id), key=lambda execution: execution.id)
+
+
+def _node(store: Any, execution: Any) -> str:
+    (name,) = [c.name for c in store.get_contexts_by_execution(execution.id) if c.type == "node"]
+    return str(name).split(".", 1)[1]
+
+
+def _state(execution: Any) -> str:
+    from ml_metadata.proto import metadata_store_pb2 as pb
+
+    return str(pb.Execution.State.Name(execution.last_known_state))

@@ -1,0 +1,106 @@
+"""Trainings outside the DAG: side by side, on another machine, and when one of them is killed."""
+
+import subprocess
+import sys
+import time
+
+import pandas as pd
+import psutil
+import pytest
+
+from tests.e2e.conftest import executed, raxnet, run, write_config
+
+pytestmark = pytest.mark.slow
+TRAINING = {"batch_size": 8, "epochs": 2, "batch_norm_momentum": 0.8, "batch_norm_slices": 64}
+PLANES = ["axial", "coronal"]
+
+
+@pytest.fixture(scope="module")
+def prepared(phantom, tmp_path_factory):
+    """A configuration of two planes whose records are made, its root, and what `--prepare` said."""
+    folder = tmp_path_factory.mktemp("trainings")
+    changes = {"planes": PLANES, "training": TRAINING, "parallel_trainings": 2}
+    config = write_config(folder / "run.yaml", phantom, folder / "root", **changes)
+    unprepared = raxnet("train", config, "--plane", "axial", "--fold", 1)
+    done = raxnet("run", config, "--prepare")
+    assert done.returncode == 0, done.stderr
+    return config, folder / "root", unprepared
+
+
+def epochs(root, plane):
+    (history,) = root.glob(f"checkpoints/{plane}/fold_1/*/history.csv")
+    return pd.read_csv(history)["epoch"].tolist()
+
+
+def kill_training_of(plane, process, root):
+    """SIGKILL to the process that trains a plane, once it does; the processes start in the planes' order."""
+    until = time.monotonic() + 300
+    while not list(root.glob(f"checkpoints/{plane}/fold_1/*/lock")):
+        assert process.poll() is None
+        assert time.monotonic() < until
+        time.sleep(0.05)
+    children = psutil.Process(process.pid).children()
+    trainings = sorted(
+        (child for child in children if any("spawn_main" in part for part in child.cmdline())),
+        key=lambda child: child.create_time(),
+    )
+    trainings[PLANES.index(plane)].kill()
+
+
+def test_prepare_stops_before_training_and_training_waits_for_it(prepared):
+    _, root, unprepared = prepared
+    assert unprepared.returncode == 2
+    assert "raxnet run CONFIG --prepare" in unprepared.stderr
+    assert (root / "prepared.json").is_file()
+    assert not (root / "artifacts/Trainer_axial_1").exists()
+
+
+def test_a_killed_training_is_named_the_others_end_and_the_run_goes_on(prepared):
+    config, root, _ = prepared
+    command = [sys.executable, "-m", "pipeline.cli.main", "run", str(config)]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    kill_training_of("axial", process, root)
+    _, said = process.communicate(timeout=600)
+    assert process.returncode == 1
+    assert "axial, fold 1: its process was killed" in said.strip().splitlines()[-1]
+    assert epochs(root, "coronal") == [1, 2]
+    assert not list(root.glob("checkpoints/axial/fold_1/*/history.csv"))
+
+    alone = raxnet("train", config, "--plane", "axial", "--fold", 1)
+    assert alone.returncode == 0, alone.stderr
+    assert epochs(root, "axial") == [1, 2]
+
+    done = run(config)
+    assert {"Trainer_axial_1", "Trainer_coronal_1", "ReportGen"} <= executed(done)
+    assert not {"NiftiExampleGen", "AnomalyGate"} & executed(done)
+    log = max((root / "logs").glob("run-*.log")).read_text()
+    assert "trainings, " not in log  # nothing was left to train
+    assert "epoch 1/2" not in log
+
+
+def test_records_of_another_split_are_not_trained_on(prepared, phantom):
+    config, root, _ = prepared
+    split = {"folds": 4, "holdout": 0.2, "seed": 0}
+    changes = {"planes": PLANES, "training": TRAINING, "split": split}
+    other = write_config(config.with_name("other.yaml"), phantom, root, **changes)
+    done = raxnet("train", other, "--plane", "axial", "--fold", 1)
+    assert done.returncode == 2
+    assert "another split" in done.stderr
+
+
+def test_a_run_that_dies_takes_its_trainings_with_it(prepared, phantom):
+    config, root, _ = prepared
+    changes = {"planes": PLANES, "training": TRAINING | {"seed": 7, "epochs": 50, "patience": 50}}
+    other = write_config(config.with_name("long.yaml"), phantom, root, parallel_trainings=2, **changes)
+    command = [sys.executable, "-m", "pipeline.cli.main", "run", str(other)]
+    process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+    until = time.monotonic() + 300
+    while len(list(root.glob("checkpoints/*/fold_1/*/lock"))) < 4:
+        assert process.poll() is None
+        assert time.monotonic() < until
+        time.sleep(0.1)
+    children = psutil.Process(process.pid).children()
+    process.kill()
+    process.wait()
+    _, alive = psutil.wait_procs(children, timeout=20)
+    assert not alive
