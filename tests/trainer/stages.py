@@ -36,16 +36,20 @@ def images(model, n=1, seed=0):
     return np.random.default_rng(seed).uniform(0, 255, shape).astype("float32")
 
 
-def settled(name, height, width, seed=0):
-    """An untrained network whose answers vary: its batch normalization knows the statistics of its layers.
+def settled(name, height, width, given=None):
+    """An untrained network whose answers vary between 0 and 1, as a trained one's do.
 
-    A fresh one takes all means for 0 and all variances for 1, and its probabilities are all 0 or 1.
+    In a fresh one batch normalization takes all means for 0 and all variances for 1, and nearly every probability
+    is 0 or 1. Here it knows the statistics that its layers have on the given images, and the head's logits are
+    scaled to mean 0 and deviation 1.
     """
-    keras.utils.set_random_seed(seed)
+    keras.utils.set_random_seed(0)
     model = networks.build(name, height, width, batch_norm_momentum=0.0)
-    given = images(model, 2, seed)
+    given, head = images(model, 2) if given is None else given, model.get_layer("probability")
     model(given, training=True)
-    answer = np.asarray(model(given, training=False))
-    assert answer.std() > 0.01
-    assert 0.01 < answer.mean() < 0.99
+    kernel, _ = head.get_weights()
+    last = np.asarray(keras.Model(model.input, head.input)(given, training=False))
+    logits = last @ kernel[0, 0]
+    head.set_weights([kernel / logits.std(), np.array([-logits.mean() / logits.std()])])
+    assert 0.1 < np.asarray(model(given, training=False)).std() < 0.3
     return model
