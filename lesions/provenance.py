@@ -9,6 +9,7 @@ from typing import Any
 
 from lesions.errors import InputError
 from lesions.grid import Grid, grid_from_json
+from lesions.slices import ONE_SLICE, Context, slice_shape
 
 CARD_FILE = "assets.extra/raxnet.json"  # TF Serving ignores assets.extra, and copies of the folder keep it
 CARD_FORMAT = 1
@@ -35,6 +36,7 @@ class ModelCard:
         best_epoch: The epoch whose weights these are, from 1.
         parameters: Number of weights.
         software: Package versions.
+        context: Offsets of the slices that the network sees along the plane's normal, 0 the one that it segments.
     """
 
     plane: str
@@ -53,6 +55,13 @@ class ModelCard:
     best_epoch: int
     parameters: int
     software: dict[str, str] = field(default_factory=dict)
+    context: Context = ONE_SLICE
+
+    @property
+    def asked_with(self) -> tuple[int, ...]:
+        """Shape of what the model is asked with: a slice (h, w), or a stack (slices, h, w) in its context's order."""
+        shape = slice_shape(self.grid.shape, self.plane)
+        return shape if self.context == ONE_SLICE else (len(self.context), *shape)
 
     def statement(self) -> str:
         """One sentence: trained on what, on how many, real or synthetic."""
@@ -90,6 +99,7 @@ def read_card(model: Path) -> ModelCard:
         content["grid"] = grid_from_json(content["grid"])
         rows, columns = content["canvas"]
         content["canvas"] = (tuple(rows), tuple(columns))
+        content["context"] = tuple(content.get("context", ONE_SLICE))
         return ModelCard(**content)
     except FileNotFoundError:
         raise InputError(f"{model}: no raxnet model here ({CARD_FILE} is missing); check --models") from None

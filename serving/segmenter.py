@@ -13,6 +13,7 @@ from lesions.fusion import fuse_majority, fuse_mean
 from lesions.grid import Grid, Volume, resample
 from lesions.mni import MniCheck, mni_check
 from lesions.progress import Progress
+from lesions.slices import ONE_SLICE, Context
 from serving.predictor import SLICES_PER_CALL, Predictor
 
 RULES = {"mean": fuse_mean, "majority": fuse_majority}
@@ -157,16 +158,25 @@ def _predict(
     done, total = 0, sum(len(rows) for rows in filled.values())
     found = {}
     for plane in predictor.planes:
-        stack = slices.cut(volume.data, plane)
-        answer = np.zeros(stack.shape, np.float32)
+        whole, context = slices.cut(volume.data, plane), predictor.card(plane).context
+        answer = np.zeros(whole.shape, np.float32)
         for start in range(0, len(filled[plane]), SLICES_PER_CALL):
             rows = filled[plane][start : start + SLICES_PER_CALL]
-            answer[rows] = predictor.predict(plane, np.ascontiguousarray(stack[rows], np.float32))
+            answer[rows] = predictor.predict(plane, _asked(whole, rows, context, filled[plane]))
             done += len(rows)
             if progress:
                 progress(done, total)
         found[plane] = slices.put_back(answer, plane)
     return found
+
+
+def _asked(whole: np.ndarray, rows: np.ndarray, context: Context, filled: np.ndarray) -> np.ndarray:
+    """Slices (n, h, w), or stacks (n, slices, h, w) whose empty neighbors are zeros, as the training saw them."""
+    if context == ONE_SLICE:
+        return np.ascontiguousarray(whole[rows], np.float32)
+    stacks = np.ascontiguousarray(slices.stacks(whole, rows, context), np.float32)
+    stacks[~np.isin(rows[:, None] + np.asarray(context), filled)] = 0
+    return stacks
 
 
 def _filled(stack: np.ndarray, floor: float) -> np.ndarray:

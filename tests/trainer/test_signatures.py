@@ -90,13 +90,14 @@ def test_other_slices_than_the_network_takes_are_refused():
 
 
 def test_counts_are_those_of_the_probabilities(exported, examples):
-    model = exported[1]
-    index = input.read_index(examples, [1, 2, 3])
-    serialized = tf.constant(index.read(np.arange(len(index.rows))))
-    counts = model.signatures["counts"](examples=serialized)
-    parsed = records.decode(serialized, *SHAPE)
-    predicted = model.signatures["serving_default"](slices=parsed["image"])["probabilities"].numpy() > 0.5
-    truth = parsed["mask"].numpy() > 0.5
+    network, model, stacked = exported
+    index, context = input.read_index(examples, [1, 2, 3]), NETWORKS[network.name].context
+    numbers = np.arange(len(index.rows))
+    serialized = tf.constant(index.read(index.neighbors(numbers, context)))
+    counts = model.signatures["counts"](examples=serialized if stacked else serialized[:, 0])
+    images, masks = records.decode_stacks(serialized, context.index(0), *SHAPE)
+    predicted = ask(exported, images if stacked else images[:, 0]) > 0.5
+    truth = masks.numpy() > 0.5
     assert len(index.rows) > 2 * signatures.MICRO_BATCH
     assert predicted.any()
     np.testing.assert_array_equal(counts["tp"], (truth & predicted).sum(axis=(1, 2)))
