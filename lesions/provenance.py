@@ -9,6 +9,7 @@ from typing import Any
 
 from lesions.errors import InputError
 from lesions.grid import Grid, grid_from_json
+from lesions.slices import ONE_SLICE, Context, slice_shape
 
 CARD_FILE = "assets.extra/raxnet.json"  # TF Serving ignores assets.extra, and copies of the folder keep it
 CARD_FORMAT = 1
@@ -36,6 +37,7 @@ class ModelCard:
         parameters: Number of weights.
         software: Package versions.
         members: The validation folds of the models that are averaged in it; empty for a single model.
+        context: Offsets of the slices that the network sees along the plane's normal, 0 the one that it segments.
     """
 
     plane: str
@@ -55,6 +57,13 @@ class ModelCard:
     parameters: int
     software: dict[str, str] = field(default_factory=dict)
     members: tuple[int, ...] = ()
+    context: Context = ONE_SLICE
+
+    @property
+    def asked_with(self) -> tuple[int, ...]:
+        """Shape of what the model is asked with: a slice (h, w), or a stack (slices, h, w) in its context's order."""
+        shape = slice_shape(self.grid.shape, self.plane)
+        return shape if self.context == ONE_SLICE else (len(self.context), *shape)
 
     def statement(self) -> str:
         """One sentence: trained on what, on how many, real or synthetic."""
@@ -93,6 +102,7 @@ def read_card(model: Path) -> ModelCard:
         rows, columns = content["canvas"]
         content["canvas"] = (tuple(rows), tuple(columns))
         content["members"] = tuple(content.get("members", ()))
+        content["context"] = tuple(content.get("context", ONE_SLICE))
         return ModelCard(**content)
     except FileNotFoundError:
         raise InputError(f"{model}: no raxnet model here ({CARD_FILE} is missing); check --models") from None

@@ -12,6 +12,9 @@ PLANES = ("axial", "sagittal", "coronal")
 AXIS = {"sagittal": 0, "coronal": 1, "axial": 2}  # raxnet.md, 2
 MULTIPLE = 16  # the network halves its input four times
 
+Context = tuple[int, ...]  # slices that a network sees: offsets along the plane's normal, 0 the target itself
+ONE_SLICE: Context = (0,)
+
 # (before, after) of rows and columns; the authors' weights need these very offsets (raxnet.md, 4).
 _ATLAS_PADDING = {
     "axial": ((6, 5), (3, 4)),
@@ -74,3 +77,21 @@ def cut(volume: np.ndarray, plane: str) -> np.ndarray:
 def put_back(slices: np.ndarray, plane: str) -> np.ndarray:
     """The (X, Y, Z) volume of a plane's slices (depth, height, width); the inverse of `cut`, a view too."""
     return np.moveaxis(slices, 0, AXIS[plane])
+
+
+def stacks(slices: np.ndarray, rows: np.ndarray, context: Context) -> np.ndarray:
+    """Slices with their neighbors.
+
+    Args:
+        slices: All slices of a plane, (depth, height, width).
+        rows: (n,) the target slices' indices.
+        context: Offsets of the neighbors, 0 the target itself.
+
+    Returns:
+        (n, len(context), height, width): a copy, zeros where a neighbor lies outside the volume.
+    """
+    wanted = np.asarray(rows)[:, None] + np.asarray(context)
+    inside = (wanted >= 0) & (wanted < len(slices))
+    found = slices[np.where(inside, wanted, 0)]
+    found[~inside] = 0
+    return found

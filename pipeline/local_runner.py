@@ -22,6 +22,7 @@ from pipeline import console, device, executions, trainings
 from pipeline.config import DATABASE, Config
 from pipeline.digests import SCHEMA
 from pipeline.executions import EXECUTED
+from trainer.settings import TrainingSettings
 
 log = logging.getLogger(LOGGER)
 
@@ -88,7 +89,19 @@ def _usable(config: Config) -> data_set.Dataset:
             f"{config.data}: {subjects} subjects with a mask are too few for a hold-out of {held_out} and "
             f"{config.split.folds} folds; add subjects or lower split.folds"
         )
+    _check_names(config.training)
     return dataset
+
+
+def _check_names(settings: TrainingSettings) -> None:
+    """Network, options and loss are such as there are; Keras, which knows them, is imported only now."""
+    from trainer import losses, networks
+
+    try:
+        networks.get(settings.network, settings.network_options)
+        losses.get(settings.loss)
+    except ValueError as error:
+        raise InputError(f"training.{error}") from None
 
 
 def writable(folder: Path) -> Path:

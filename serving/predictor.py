@@ -12,7 +12,7 @@ import numpy as np
 
 from lesions.errors import InputError, WorkError
 from lesions.provenance import CARD_FILE, ModelCard, read_card
-from lesions.slices import PLANES, slice_shape
+from lesions.slices import PLANES
 from serving import device
 
 SLICES_PER_CALL = 16  # as fast as any number, and under 1 GB (serving.md, 5.5)
@@ -30,7 +30,11 @@ class Predictor(Protocol):
         """What the plane's model was trained on, and its grid."""
 
     def predict(self, plane: str, slices: np.ndarray) -> np.ndarray:
-        """Probabilities (n, h, w) float32 of slices (n, h, w) float32, raw, none of them empty."""
+        """Probabilities (n, h, w) float32 of slices (n, h, w) float32, raw, none of them empty.
+
+        Where the card's context is more than the slice itself: of stacks (n, slices, h, w), in its order, with
+        zeros for neighbors that are empty or outside.
+        """
 
     def identity(self, plane: str) -> dict[str, str]:
         """What tells this very model from others: "version" and "sha256"."""
@@ -78,18 +82,18 @@ class SavedModelPredictor:
         }
 
     def predict(self, plane: str, slices: np.ndarray) -> np.ndarray:
-        """Probabilities (n, h, w) float32 of slices (n, h, w), in calls of `SLICES_PER_CALL`.
+        """Probabilities (n, h, w) float32 of slices or stacks (see `Predictor`), `SLICES_PER_CALL` to a call.
 
         Raises:
             InputError: The slices have not the model's size, or the model is damaged.
             WorkError: TensorFlow failed, or the answer is not one probability per voxel.
         """
-        expected = slice_shape(self._cards[plane].grid.shape, plane)
-        if slices.ndim != 3 or slices.shape[1:] != expected:
+        expected = self._cards[plane].asked_with
+        if slices.shape[1:] != expected:
             raise InputError(
-                f"{plane} slices: expected (n, {expected[0]}, {expected[1]}), found {slices.shape}"
+                f"{plane} slices: expected (n, {', '.join(map(str, expected))}), found {slices.shape}"
             )
-        answer = np.empty(slices.shape, np.float32)
+        answer = np.empty((len(slices), *expected[-2:]), np.float32)
         for start in range(0, len(slices), SLICES_PER_CALL):
             part = slice(start, start + SLICES_PER_CALL)
             answer[part] = self._call(plane, slices[part])
@@ -107,9 +111,10 @@ class SavedModelPredictor:
             raise WorkError(
                 f"{self._folders[plane]}: prediction failed ({reason}); export the model again"
             ) from None
-        if answer.shape != slices.shape or not np.isfinite(answer).all():
+        expected = (len(slices), *slices.shape[-2:])
+        if answer.shape != expected or not np.isfinite(answer).all():
             raise WorkError(
-                f"{self._folders[plane]}: its answer is no probability for each of {slices.shape} voxels"
+                f"{self._folders[plane]}: its answer is no probability for each of {expected} voxels"
             )
         return answer
 

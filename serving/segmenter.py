@@ -12,6 +12,7 @@ from lesions.errors import InputError
 from lesions.grid import Grid, Volume, resample
 from lesions.mni import MniCheck, mni_check
 from lesions.progress import Progress
+from lesions.slices import ONE_SLICE, Context
 from serving.predictor import SLICES_PER_CALL, Predictor
 
 RULES = {"mean": fusion.fuse_mean, "majority": fusion.fuse_majority}
@@ -168,19 +169,28 @@ def _predict(
     done, total = 0, sum(len(rows) for plane in filled.values() for rows in plane)
     found = {}
     for plane in predictor.planes:
-        answers = []
+        context, answers = predictor.card(plane).context, []
         for view, rows in zip(views, filled[plane], strict=True):
             stack = slices.cut(view, plane)
             answer = np.zeros(stack.shape, np.float32)
             for start in range(0, len(rows), SLICES_PER_CALL):
                 some = rows[start : start + SLICES_PER_CALL]
-                answer[some] = predictor.predict(plane, np.ascontiguousarray(stack[some], np.float32))
+                answer[some] = predictor.predict(plane, _asked(stack, some, context, rows))
                 done += len(some)
                 if progress:
                     progress(done, total)
             answers.append(slices.put_back(answer, plane))
         found[plane] = (answers[0] + answers[1][::-1]) / np.float32(2) if flip else answers[0]
     return found
+
+
+def _asked(whole: np.ndarray, rows: np.ndarray, context: Context, filled: np.ndarray) -> np.ndarray:
+    """Slices (n, h, w), or stacks (n, slices, h, w) whose empty neighbors are zeros, as the training saw them."""
+    if context == ONE_SLICE:
+        return np.ascontiguousarray(whole[rows], np.float32)
+    stacks = np.ascontiguousarray(slices.stacks(whole, rows, context), np.float32)
+    stacks[~np.isin(rows[:, None] + np.asarray(context), filled)] = 0
+    return stacks
 
 
 def _filled(stack: np.ndarray, floor: float) -> np.ndarray:

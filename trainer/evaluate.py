@@ -9,6 +9,8 @@ import pandas as pd
 import tensorflow as tf
 
 from lesions.progress import to_log
+from lesions.provenance import read_card
+from lesions.slices import ONE_SLICE
 from trainer import input
 
 BATCH = 64
@@ -18,7 +20,7 @@ def slice_counts(model: Path, examples: Path, fold: int, name: str) -> pd.DataFr
     """Runs the exported model once over all slices of a fold that are not background.
 
     Args:
-        model: SavedModel folder.
+        model: SavedModel folder, with its card.
         examples: Folder of the plane's Examples artifact.
         fold: The validation fold.
         name: For the progress line.
@@ -27,11 +29,13 @@ def slice_counts(model: Path, examples: Path, fold: int, name: str) -> pd.DataFr
         One row per slice: subject, slice, lesion_voxels, size_category, tp, fp, fn.
     """
     index = input.read_index(examples, [fold])
+    context = read_card(model).context
     count = tf.saved_model.load(str(model)).signatures["counts"]
     progress, total, parts = to_log(name), len(index.rows), []
     for start in range(0, total, BATCH):
         numbers = np.arange(start, min(start + BATCH, total))
-        result = count(examples=tf.constant(index.read(numbers)))
+        asked = numbers if context == ONE_SLICE else index.neighbors(numbers, context)
+        result = count(examples=tf.constant(index.read(asked)))
         parts.append(np.stack([result[key].numpy() for key in ("tp", "fp", "fn")], axis=1))
         progress(int(numbers[-1]) + 1, total)
     table = pd.DataFrame(np.concatenate(parts), columns=["tp", "fp", "fn"])

@@ -33,7 +33,9 @@ def build(settings: TrainingSettings, shape: tuple[int, int], padding: Canvas) -
     keras.utils.set_random_seed(settings.seed)
     keras.config.set_dtype_policy(settings.precision)
     rows, columns = padding.padded(*shape)
-    model = networks.build(settings.network, rows, columns, settings.batch_norm_momentum)
+    model = networks.build(
+        settings.network, rows, columns, settings.batch_norm_momentum, settings.network_options
+    )
     schedule = keras.optimizers.schedules.ExponentialDecay(
         settings.learning_rate, settings.decay_steps, settings.decay_rate
     )
@@ -84,6 +86,7 @@ def fit(
             input.plan(validation, settings.batch_size, settings.seed, VALIDATION_EPOCH),
             shape,
             padding,
+            networks.get(settings.network).context,
         )
         while not finished(state, settings):
             row = _epoch(model, training, held_out, settings, shape, padding, state.epoch, name)
@@ -136,8 +139,9 @@ def _epoch(
     name: str,
 ) -> dict[str, Any]:
     start = time.perf_counter()
+    context = networks.get(settings.network).context
     plan = input.plan(training, settings.batch_size, settings.seed, epoch)
-    batches = input.dataset(training, plan, shape, padding)
+    batches = input.dataset(training, plan, shape, padding, context)
     bar = _Steps(f"{name}, epoch {epoch + 1}", len(plan))
     history = model.fit(batches, epochs=1, verbose=0, callbacks=[bar]).history
     slices = sum(len(batch) for batch in plan)
@@ -145,7 +149,7 @@ def _epoch(
     if settings.batch_norm_slices:
         drawn = input.plan(training, STATISTICS_BATCH, settings.seed, STATISTICS_EPOCH + epoch)
         drawn = drawn[: max(1, settings.batch_norm_slices // STATISTICS_BATCH)]
-        renew_statistics(model, input.dataset(training, drawn, shape, padding))
+        renew_statistics(model, input.dataset(training, drawn, shape, padding, context))
     row = {"epoch": epoch + 1} | {key: float(values[0]) for key, values in history.items()}
     row |= {
         f"val_{key}": float(v) for key, v in model.evaluate(held_out, verbose=0, return_dict=True).items()

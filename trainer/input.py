@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import BinaryIO
 
@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from lesions import batches
 from lesions.errors import WorkError
-from lesions.slices import Canvas
+from lesions.slices import ONE_SLICE, Canvas, Context
 from trainer import records
 
 
@@ -28,12 +28,24 @@ class Index:
     rows: np.ndarray  # of dtype records.INDEX
 
     def read(self, numbers: np.ndarray) -> np.ndarray:
-        """The serialized records of some rows, as an object array of bytes."""
-        out = np.empty(len(numbers), dtype=object)
-        for i, number in enumerate(numbers):
+        """The serialized records of some rows, as an object array of bytes of the same shape; b"" for row -1."""
+        out = np.full(numbers.shape, b"", dtype=object)
+        for place in zip(*np.nonzero(numbers >= 0), strict=True):
+            number = numbers[place]
             row, stream = self.rows[number], _open(self.shards[self.shard[number]])
-            out[i] = os.pread(stream.fileno(), int(row["length"]), int(row["offset"]))
+            out[place] = os.pread(stream.fileno(), int(row["length"]), int(row["offset"]))
         return out
+
+    def neighbors(self, numbers: np.ndarray, context: Context) -> np.ndarray:
+        """Rows (n, len(context)) of some rows' neighbors; -1 where there is no record: background, or outside."""
+        wanted = self._places[numbers][:, None] + np.asarray(context)
+        found = np.searchsorted(self._places, wanted).clip(max=len(self._places) - 1)
+        return np.where(self._places[found] == wanted, found, -1)
+
+    @cached_property
+    def _places(self) -> np.ndarray:
+        """One ascending number for each row's shard and slice; a shard's rows ascend by slice."""
+        return (self.shard.astype(np.int64) << 32) + self.rows["slice"]
 
 
 @lru_cache(maxsize=256)
@@ -64,7 +76,11 @@ def read_index(examples: Path, folds: Sequence[int]) -> Index:
 
 
 def dataset(
-    index: Index, plan: Sequence[np.ndarray], shape: tuple[int, int], padding: Canvas
+    index: Index,
+    plan: Sequence[np.ndarray],
+    shape: tuple[int, int],
+    padding: Canvas,
+    context: Context = ONE_SLICE,
 ) -> tf.data.Dataset:
     """Streams the batches of a plan, padded to the network's canvas.
 
@@ -73,20 +89,22 @@ def dataset(
         plan: Row numbers of each batch, as `lesions.batches.plan` makes them.
         shape: (height, width) of the slices.
         padding: The canvas.
+        context: Offsets of the slices that the network sees.
 
     Returns:
-        Batches (image, mask), each (n, rows, columns, 1) float32, in the plan's order; deterministic.
+        Batches (image, mask) in the plan's order, deterministic; image (n, rows, columns, len(context)) and mask
+        (n, rows, columns, 1), float32.
     """
-    pads = [[0, 0], list(padding.rows), list(padding.columns)]
+    pads = [[0, 0], [0, 0], list(padding.rows), list(padding.columns)]
 
     def fetch(batch: np.ndarray) -> np.ndarray:
-        return index.read(plan[int(batch)])
+        return index.read(index.neighbors(plan[int(batch)], context))
 
     def parse(batch: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        serialized = tf.ensure_shape(tf.numpy_function(fetch, [batch], tf.string), [None])
-        parsed = records.decode(serialized, *shape)
-        image, mask = (tf.pad(parsed[name], pads)[..., tf.newaxis] for name in ("image", "mask"))
-        return image, mask
+        serialized = tf.ensure_shape(tf.numpy_function(fetch, [batch], tf.string), [None, len(context)])
+        stacks, masks = records.decode_stacks(serialized, context.index(0), *shape)
+        image, mask = (tf.pad(part, pads) for part in (stacks, masks[:, tf.newaxis]))
+        return tf.transpose(image, [0, 2, 3, 1]), tf.transpose(mask, [0, 2, 3, 1])
 
     batches_in_order = tf.data.Dataset.range(len(plan)).map(parse, num_parallel_calls=2, deterministic=True)
     return batches_in_order.prefetch(2)

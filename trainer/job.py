@@ -16,7 +16,7 @@ from lesions.grid import Grid, grid_from_json
 from lesions.progress import LOGGER
 from lesions.provenance import ModelCard
 from lesions.slices import canvas, slice_shape
-from trainer import checkpoint, fit, input, signatures
+from trainer import checkpoint, fit, input, networks, signatures
 from trainer.settings import TrainingSettings
 
 log = logging.getLogger(LOGGER)
@@ -136,7 +136,8 @@ def export(training: Training, model: keras.Model, state: checkpoint.State, outp
     shape = slice_shape(facts.grid.shape, training.plane)
     padding = canvas(facts.grid.shape, training.plane)
     index, validation = _indexes(training)
-    signatures.export(model, shape, padding, output)
+    context = networks.get(training.settings.network).context
+    signatures.export(model, shape, padding, output, context)
     card = ModelCard(
         plane=training.plane,
         fold=training.fold,
@@ -154,6 +155,7 @@ def export(training: Training, model: keras.Model, state: checkpoint.State, outp
         best_epoch=state.best_epoch,
         parameters=model.count_params(),
         software={package: metadata.version(package) for package in ("tensorflow", "keras", "numpy")},
+        context=context,
     )
     card.write(output)
     fit.write_history(output / HISTORY, state.history)

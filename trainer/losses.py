@@ -5,12 +5,26 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import keras
 from keras import ops
 
 SMOOTHING = 1.0
+EPSILON = 1e-7  # where a logarithm or a quotient would have none
 Tensor = Any
 Loss = Callable[[Tensor, Tensor], Tensor]
+
+
+def dice(truth: Tensor, probability: Tensor) -> Tensor:
+    """1 - (2 TP + 1) / (sum g + sum p + 1) with soft counts."""
+    truth, probability = ops.cast(truth, "float32"), ops.cast(probability, "float32")
+    both = ops.sum(truth * probability)
+    return 1.0 - (2.0 * both + SMOOTHING) / (ops.sum(truth) + ops.sum(probability) + SMOOTHING)
+
+
+def squared_dice(truth: Tensor, probability: Tensor) -> Tensor:
+    """CLCI-Net's: as `dice`, with the sums of squares below the line (comparison_models.md, 2)."""
+    truth, probability = ops.cast(truth, "float32"), ops.cast(probability, "float32")
+    both = ops.sum(truth * probability)
+    return 1.0 - (2.0 * both + SMOOTHING) / (ops.sum(truth**2) + ops.sum(probability**2) + SMOOTHING)
 
 
 def tversky(truth: Tensor, probability: Tensor) -> Tensor:
@@ -24,12 +38,16 @@ def tversky(truth: Tensor, probability: Tensor) -> Tensor:
 
 def focal(truth: Tensor, probability: Tensor) -> Tensor:
     """Focal cross-entropy, alpha 0.80 for lesion and 0.20 for the rest, gamma 2, mean over pixels."""
+    return _cross_entropy(truth, probability, weights=(0.80, 0.20), gamma=2.0)
+
+
+def _cross_entropy(truth: Tensor, probability: Tensor, weights: tuple[float, float], gamma: float) -> Tensor:
+    """Mean over pixels of -weight (1 - q)^gamma ln q, q the true class's probability; weights (lesion, rest)."""
     truth, probability = ops.cast(truth, "float32"), ops.cast(probability, "float32")
-    epsilon = keras.config.epsilon()
-    p = ops.clip(probability, epsilon, 1.0 - epsilon)
+    p = ops.clip(probability, EPSILON, 1.0 - EPSILON)
     of_class = truth * p + (1.0 - truth) * (1.0 - p)
-    alpha = 0.80 * truth + 0.20 * (1.0 - truth)
-    return ops.mean(-alpha * (1.0 - of_class) ** 2 * ops.log(of_class))
+    weight = weights[0] * truth + weights[1] * (1.0 - truth)
+    return ops.mean(-weight * (1.0 - of_class) ** gamma * ops.log(of_class))
 
 
 def focal_tversky(truth: Tensor, probability: Tensor) -> Tensor:
@@ -37,7 +55,32 @@ def focal_tversky(truth: Tensor, probability: Tensor) -> Tensor:
     return tversky(truth, probability) + focal(truth, probability)
 
 
-LOSSES: dict[str, Loss] = {"focal_tversky": focal_tversky, "tversky": tversky, "focal": focal}
+def enhanced_mixing(truth: Tensor, probability: Tensor) -> Tensor:
+    """D-UNet's: focal loss (alpha 0.48, gamma 1.1) - ln of the squared Dice (comparison_models.md, 1)."""
+    entropy = _cross_entropy(truth, probability, weights=(0.48, 0.52), gamma=1.1)
+    return entropy - ops.log(1.0 - squared_dice(truth, probability))
+
+
+def cross_entropy_dice(truth: Tensor, probability: Tensor) -> Tensor:
+    """X-Net's: mean cross-entropy + 1 - Dice without smoothing, 0 / 0 taken as 0 (comparison_models.md, 3)."""
+    truth, probability = ops.cast(truth, "float32"), ops.cast(probability, "float32")
+    total = ops.maximum(ops.sum(truth) + ops.sum(probability), EPSILON)
+    plain_dice = 2.0 * ops.sum(truth * probability) / total
+    return _cross_entropy(truth, probability, weights=(1.0, 1.0), gamma=0.0) + 1.0 - plain_dice
+
+
+LOSSES: dict[str, Loss] = {
+    function.__name__: function
+    for function in (
+        focal_tversky,
+        tversky,
+        focal,
+        dice,
+        squared_dice,
+        enhanced_mixing,
+        cross_entropy_dice,
+    )
+}
 
 
 def get(name: str) -> Loss:
@@ -47,5 +90,5 @@ def get(name: str) -> Loss:
         ValueError: No such loss; says which there are.
     """
     if name not in LOSSES:
-        raise ValueError(f"loss: {name!r} is not among {sorted(LOSSES)}")
+        raise ValueError(f"loss: {name!r} is not among {', '.join(sorted(LOSSES))}")
     return LOSSES[name]

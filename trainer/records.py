@@ -65,6 +65,27 @@ def decode(serialized: tf.Tensor, height: int, width: int) -> dict[str, tf.Tenso
     return parsed
 
 
+def decode_stacks(serialized: tf.Tensor, target: int, height: int, width: int) -> tuple[tf.Tensor, tf.Tensor]:
+    """Parses target slices with their neighbors in the graph.
+
+    Args:
+        serialized: (N, slices) strings; "" for a neighbor that has no record: it is background or outside.
+        target: Which of the slices is the target; it always has a record.
+        height: Rows of the plane's slices.
+        width: Columns.
+
+    Returns:
+        Images (N, slices, height, width) float32 in [0, 255], zeros where there was no record, and the targets'
+        masks (N, height, width) float32 in {0, 1}.
+    """
+    missing = tf.equal(serialized, "")
+    filled = tf.where(missing, serialized[:, target : target + 1], serialized)
+    parsed = decode(tf.reshape(filled, [-1]), height, width)
+    shape = [-1, serialized.shape[1], height, width]
+    images, masks = (tf.reshape(parsed[name], shape) for name in ("image", "mask"))
+    return tf.where(missing[..., tf.newaxis, tf.newaxis], 0.0, images), masks[:, target]
+
+
 def shard_path(examples: Path, fold: int, subject: str) -> Path:
     """Where a subject's records lie in an Examples artifact."""
     return examples / f"Split-fold_{fold}" / f"{subject}.tfrecord"

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 from lesions.settings import FORBID, require
 
@@ -15,6 +16,7 @@ class TrainingSettings:
 
     Attributes:
         network: A name in the registry of networks.
+        network_options: Of this network, name to value; empty: the published one.
         loss: A name in the registry of losses.
         batch_size: Slices per batch, half of them with lesion.
         epochs: At most this many.
@@ -31,6 +33,7 @@ class TrainingSettings:
     """
 
     network: str = "raxnet"
+    network_options: dict[str, Any] = field(default_factory=dict)
     loss: str = "focal_tversky"
     batch_size: int = 32
     epochs: int = 500

@@ -124,6 +124,19 @@ def test_too_few_usable_subjects_stop_the_run_too(data, tmp_path):
     assert not list((root / "artifacts").glob("FoldGen/fold_map/*"))
 
 
+@pytest.mark.parametrize(
+    ("training", "said"),
+    [
+        ({"network": "raxnot"}, "training.network: 'raxnot' is not among clcinet, dunet, raxnet, xnet"),
+        ({"network_options": {"unit": 1}}, "raxnet has no option 'unit'; it has encoder_units"),
+        ({"loss": "dise"}, "training.loss: 'dise' is not among cross_entropy_dice, dice"),
+    ],
+)
+def test_an_unknown_name_lists_the_known_ones_before_anything_is_done(data, tmp_path, training, said):
+    _, root = refused(tmp_path, data, said, training=training)
+    assert not root.exists()
+
+
 @pytest.mark.parametrize("content", ["planes: [axial", "data: x\nroot: y\nplane: [axial]\n"])
 def test_a_wrong_configuration(tmp_path, content):
     (tmp_path / "run.yaml").write_text(content)

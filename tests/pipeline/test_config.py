@@ -26,6 +26,13 @@ def test_defaults_are_the_methods(tmp_path):
     assert (training.weight_decay, training.batch_norm_momentum) == (0.004, 0.99)
 
 
+def test_options_of_a_network_are_a_mapping(tmp_path):
+    options = {"encoder_units": 1, "residual_attention": False}
+    assert load(tmp_path, training={"network_options": options}).training.network_options == options
+    with pytest.raises(InputError, match=r"training\.network_options"):
+        load(tmp_path, training={"network_options": "ablated"})
+
+
 def test_paths_are_relative_to_the_file(tmp_path):
     loaded = load(tmp_path, data="scans", root="/elsewhere")
     assert (loaded.data, str(loaded.root)) == (tmp_path / "scans", "/elsewhere")

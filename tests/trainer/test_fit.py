@@ -16,7 +16,7 @@ from lesions.errors import WorkError
 from lesions.slices import canvas, slice_shape
 from tests.trainer.conftest import GRID
 from trainer import fit, input
-from trainer.networks import NETWORKS
+from trainer.networks import NETWORKS, Network
 from trainer.settings import TrainingSettings
 
 SHAPE, PADDING = slice_shape(GRID.shape, "axial"), canvas(GRID.shape, "axial")
@@ -33,7 +33,7 @@ def _small_network(monkeypatch):
         x = keras.layers.ReLU()(keras.layers.BatchNormalization(momentum=batch_norm_momentum)(x))
         return keras.Model(image, keras.layers.Conv2D(1, 1, activation="sigmoid")(x))
 
-    monkeypatch.setitem(NETWORKS, "small", small)
+    monkeypatch.setitem(NETWORKS, "small", Network(small))
 
 
 def train(examples, folder, **changes):

@@ -1,4 +1,4 @@
-"""RAX-Net is the method's network, block by block (raxnet.md, 6)."""
+"""RAX-Net is the method's network, block by block (raxnet.md, 6), and can be ablated part by part."""
 
 import keras
 import numpy as np
@@ -100,6 +100,36 @@ def test_batch_normalization_is_the_methods(model):
     assert networks.build("raxnet", 32, 32, 0.9).get_layer("stem_norm").momentum == 0.9
 
 
-def test_an_unknown_network_is_named():
-    with pytest.raises(ValueError, match=r"raxnot.*raxnet"):
-        networks.build("raxnot", 32, 32)
+def convolutions(model):
+    return {name for layer in model.layers if (name := layer.name) in SUMS}
+
+
+@pytest.mark.parametrize(
+    ("options", "without"),
+    [
+        ({}, ()),
+        ({"encoder_units": 1}, ("e128_2_", "e256_2_")),
+        ({"decoder_units": 2}, ("_3_", "_4_")),
+        ({"encoder_shortcuts": False}, ("_shortcut",)),
+        ({"residual_attention": False}, ("_previous", "_skip", "_attention")),
+    ],
+)
+def test_each_ablation_takes_away_its_part_alone(options, without):
+    model = networks.build("raxnet", 32, 48, options=options)
+    assert convolutions(model) == {name for name in SUMS if not any(part in name for part in without)}
+    assert model.output_shape == (None, 32, 48, 1)
+
+
+def test_the_original_s_ablation():
+    options = {
+        "encoder_units": 1,
+        "decoder_units": 2,
+        "encoder_shortcuts": False,
+        "residual_attention": False,
+    }
+    assert networks.build("raxnet", 32, 32, options=options).count_params() == 2_247_137
+
+
+def test_more_units_than_the_method_has():
+    model = networks.build("raxnet", 32, 32, options={"encoder_units": 3, "decoder_units": 5})
+    assert {layer.name for layer in model.layers} >= {"e64_3_sepconv", "d32_5_deconv"}

@@ -1,7 +1,11 @@
-"""The networks; importing this package registers them."""
+"""The networks; importing this package imports every file in it, which registers them."""
 
-from trainer.networks import raxnet as _raxnet
-from trainer.networks.registry import NETWORKS, build
+import importlib
+import pkgutil
 
-__all__ = ["NETWORKS", "build"]
-del _raxnet
+from trainer.networks.registry import NETWORKS, Network, build, get
+
+for _file in pkgutil.iter_modules(__path__):
+    importlib.import_module(f"{__name__}.{_file.name}")
+
+__all__ = ["NETWORKS", "Network", "build", "get"]
