@@ -10,7 +10,6 @@ from pathlib import Path
 import tensorflow as tf
 
 from lesions.provenance import ModelCard, read_card
-from lesions.slices import slice_shape
 
 
 class Ensemble(tf.Module):
@@ -22,7 +21,7 @@ class Ensemble(tf.Module):
         self.members = [tf.saved_model.load(str(folder)) for folder in folders]
 
     def serve(self, slices: tf.Tensor) -> dict[str, tf.Tensor]:
-        """serving_default: slices (N, height, width) -> mean probabilities (N, height, width)."""
+        """serving_default: slices, or stacks of them -> mean probabilities (N, height, width)."""
         answers = [m.signatures["serving_default"](slices=slices)["probabilities"] for m in self.members]
         return {"probabilities": tf.add_n(answers) / len(answers)}
 
@@ -41,8 +40,9 @@ def export_ensemble(folders: Sequence[Path], output: Path) -> ModelCard:
     """
     cards = [read_card(folder) for folder in folders]
     module = Ensemble(folders)
-    shape = slice_shape(cards[0].grid.shape, cards[0].plane)
-    serve = tf.function(module.serve, input_signature=[tf.TensorSpec([None, *shape], tf.float32, "slices")])
+    serve = tf.function(
+        module.serve, input_signature=[tf.TensorSpec([None, *cards[0].asked_with], tf.float32, "slices")]
+    )
     level = logging.getLogger("absl").level
     tf.saved_model.save(module, str(output), signatures={"serving_default": serve})
     logging.getLogger("absl").setLevel(level)  # saving leaves another one behind
