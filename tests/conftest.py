@@ -4,7 +4,11 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
+# A busy machine is slow, not wrong: no test fails by the clock.
+settings.register_profile("raxnet", deadline=None)
+settings.load_profile("raxnet")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("MPLBACKEND", "Agg")
 SHARED = Path(os.environ.get("RAXNET_SHARED", Path(__file__).resolve().parents[2] / "shared"))

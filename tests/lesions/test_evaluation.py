@@ -100,6 +100,17 @@ def test_nothing_is_held_against_the_original_that_it_did_not_state(two):
     assert published.compare(evaluate(two, "coronal")).empty
 
 
+def test_other_planes_are_held_against_their_own_figures(tmp_path):
+    for k in range(1, 6):
+        rows = [("a", 0, 10, 0.6, 0.5, 6 / 11), (f"b{k}", 1, 0, 1, 1, 1)]
+        fold(tmp_path / f"x_Coronal_fold_{k}.csv", rows, "subject,slice,lesion_voxels,dice,precision,recall")
+    files = read_score_files(sorted(tmp_path.glob("*.csv")))
+    compared = published.compare(evaluate(files, files[0].plane)).set_index("figure")
+    assert compared["stated"].tolist() == ["0.6876", "0.7549", "0.8319", "0.459", "0.5125"]
+    assert compared.loc["mean dice over five folds", ["found", "verdict"]].tolist() == [0.8, "deviates"]
+    assert compared.loc["mean dice of lesion slices over five folds", "found"] == pytest.approx(0.6)
+
+
 @pytest.fixture(scope="module")
 def axial(shared):
     return evaluate(read_score_files(sorted((shared / "atlas").glob("published_axial_fold_*.csv"))), "axial")

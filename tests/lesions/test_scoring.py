@@ -217,6 +217,18 @@ def test_the_greatest_distance_is_that_of_itk_between_the_surfaces_corners(masks
     assert surface_distances(*masks, spacing).hausdorff(100) == pytest.approx(expected, abs=1e-4)
 
 
+def test_lesions_are_counted_as_the_challenge_does_unless_told():
+    assert score_volume(TWO, EMPTY, (1, 1, 1))["lesions"] == 3
+    assert score_volume(TWO, EMPTY, (1, 1, 1), connectivity=26)["lesions"] == 2
+
+
+def test_the_tolerance_is_one_millimeter_unless_told():
+    moved = _mask(np.s_[2:5, 2:4, 2:5])
+    assert score_volume(BLOCK, moved, (1, 1, 1))["surface_dice"] == 1
+    assert score_volume(BLOCK, moved, (1, 1.1, 1))["surface_dice"] < 1
+    assert score_volume(BLOCK, moved, (1, 1.1, 1), tolerance=1.1)["surface_dice"] == 1
+
+
 @pytest.mark.parametrize("name", ["hd95", "assd"])
 def test_distances_have_no_value_where_a_mask_is_empty(name):
     for truth, prediction in ((EMPTY, BLOCK), (BLOCK, EMPTY), (EMPTY, EMPTY)):
