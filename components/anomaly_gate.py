@@ -4,6 +4,7 @@ ExampleValidator finds anomalies but lets the run go on, and ignores drift; so t
 and compares every pair of folds itself (tfx_stack.md, 3).
 """
 
+import logging
 from itertools import combinations
 from pathlib import Path
 
@@ -16,9 +17,18 @@ from tfx.types.standard_artifacts import ExampleAnomalies, ExampleStatistics, Sc
 
 from components import artifacts
 from lesions.errors import WorkError
+from lesions.files import write_csv
+from lesions.progress import LOGGER
 
 DRIFT_FEATURE = "size_category"
-COLUMNS = ["plane", "fold", "feature", "problem"]
+COLUMNS = ["plane", "fold", "feature", "problem"]  # problem: "" where there is none
+MEND = {
+    True: "split anew (another split.seed, fewer folds), or raise gates.fold_drift",
+    False: "mend the scan or mask behind it and run the ingest again, or widen its domain in schema/schema.pbtxt",
+}
+MOST_SAID = 20  # findings on the terminal
+
+log = logging.getLogger(LOGGER)
 
 
 @component
@@ -44,31 +54,44 @@ def AnomalyGate(
         anomalies_axial: ExampleValidator's; likewise the other planes.
         anomalies_sagittal: See above.
         anomalies_coronal: See above.
-        report: Written: drift.csv, the comparisons made.
+        report: Written: anomalies.csv, what each fold was found to be, and drift.csv, the comparisons made.
         fold_drift: Largest Jensen-Shannon divergence of the size categories.
         code: Digest of the code that does this.
     """
     statistics = {"axial": statistics_axial, "sagittal": statistics_sagittal, "coronal": statistics_coronal}
     anomalies = {"axial": anomalies_axial, "sagittal": anomalies_sagittal, "coronal": anomalies_coronal}
-    problems = pd.concat([read_anomalies(Path(a.uri), plane) for plane, a in anomalies.items()])
-    drifts = [
-        fold_drifts(Path(s.uri), plane, read_schema(Path(schema.uri)), fold_drift)
-        for plane, s in statistics.items()
-    ]
-    drift = pd.concat(drifts)
-    found = pd.concat([problems, drift[drift["problem"] != ""][COLUMNS]])
+    anomaly = pd.concat([read_anomalies(Path(a.uri), plane) for plane, a in anomalies.items()])
+    drift = pd.concat(
+        [
+            fold_drifts(Path(s.uri), plane, read_schema(Path(schema.uri)), fold_drift)
+            for plane, s in statistics.items()
+        ]
+    )
+    stop_at(anomaly, drift)
+    write_csv(Path(report.uri) / "anomalies.csv", anomaly)
+    write_csv(Path(report.uri) / "drift.csv", drift)
+
+
+def stop_at(anomaly: pd.DataFrame, drift: pd.DataFrame) -> None:
+    """Says every finding, and stops at the first.
+
+    Args:
+        anomaly: As `read_anomalies` gives it.
+        drift: As `fold_drifts` gives it.
+
+    Raises:
+        WorkError: There is a finding; names plane, fold and feature, and what to do.
+    """
+    found = pd.concat([anomaly[COLUMNS].assign(drift=False), drift[COLUMNS].assign(drift=True)])
+    found = found[found["problem"] != ""]
+    for row in found.head(MOST_SAID).itertuples():
+        log.warning("%s, %s: %s: %s", row.plane, row.fold, row.feature, row.problem)
     if len(found):
         first = found.iloc[0]
         raise WorkError(
-            f"records, {first['plane']}, {first['fold']}: {first['feature']}: {first['problem']} "
-            f"({len(found)} findings in all); training does not start: mend the data, or gates.fold_drift"
+            f"records, {first['plane']}, {first['fold']}: {first['feature']}: {first['problem']}; "
+            f"{MEND[bool(first['drift'])]} (findings: {len(found)}; training does not start)"
         )
-    drift.to_csv(_made(Path(report.uri)) / "drift.csv", index=False)
-
-
-def _made(folder: Path) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
 
 
 def _splits(folder: Path) -> list[str]:
@@ -81,11 +104,11 @@ def read_schema(folder: Path) -> schema_pb2.Schema:
 
 
 def read_anomalies(folder: Path, plane: str) -> pd.DataFrame:
-    """ExampleValidator's findings as rows of plane, fold, feature, problem."""
+    """ExampleValidator's findings as rows of plane, fold, feature, problem; a fold without any is a row too."""
     rows = []
     for split in _splits(folder):
         found = anomalies_pb2.Anomalies.FromString((folder / f"Split-{split}" / "SchemaDiff.pb").read_bytes())
-        rows += _rows(found, plane, split)
+        rows += _rows(found, plane, split) or [_row(plane, split, "(all)", "")]
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
@@ -99,7 +122,7 @@ def fold_drifts(folder: Path, plane: str, schema: schema_pb2.Schema, limit: floa
         limit: Largest Jensen-Shannon divergence.
 
     Returns:
-        plane, fold, feature, divergence, limit, problem ("" where there is none).
+        plane, fold, feature, problem ("" where there is none), divergence, limit.
     """
     feature = tfdv.get_feature(schema, DRIFT_FEATURE)
     feature.drift_comparator.jensen_shannon_divergence.threshold = limit
@@ -110,18 +133,11 @@ def fold_drifts(folder: Path, plane: str, schema: schema_pb2.Schema, limit: floa
         measured = [m.value for info in found.drift_skew_info for m in info.drift_measurements]
         drifted = [row for row in _rows(found, plane, other) if row["feature"] == DRIFT_FEATURE]
         problem = f"differs between {one} and {other}: {drifted[0]['problem']}" if drifted else ""
-        value = max(measured, default=float("nan"))
-        rows.append(
-            {
-                "plane": plane,
-                "fold": f"{one} and {other}",
-                "feature": DRIFT_FEATURE,
-                "divergence": value,
-                "limit": limit,
-                "problem": problem,
-            }
-        )
-    return pd.DataFrame(rows)
+        if not measured:
+            problem = "could not be compared"
+        row = _row(plane, f"{one} and {other}", DRIFT_FEATURE, problem)
+        rows.append(row | {"divergence": max(measured, default=float("nan")), "limit": limit})
+    return pd.DataFrame(rows, columns=[*COLUMNS, "divergence", "limit"])
 
 
 def _statistics(folder: Path, split: str) -> statistics_pb2.DatasetFeatureStatisticsList:
@@ -130,15 +146,13 @@ def _statistics(folder: Path, split: str) -> statistics_pb2.DatasetFeatureStatis
 
 def _rows(found: anomalies_pb2.Anomalies, plane: str, split: str) -> list[dict[str, str]]:
     rows = [
-        {
-            "plane": plane,
-            "fold": split,
-            "feature": name,
-            "problem": info.description or info.short_description,
-        }
+        _row(plane, split, name, info.description or info.short_description)
         for name, info in found.anomaly_info.items()
     ]
     if found.HasField("dataset_anomaly_info"):
-        text = found.dataset_anomaly_info.description
-        rows.append({"plane": plane, "fold": split, "feature": "(all)", "problem": text})
+        rows.append(_row(plane, split, "(all)", found.dataset_anomaly_info.description))
     return rows
+
+
+def _row(plane: str, fold: str, feature: str, problem: str) -> dict[str, str]:
+    return {"plane": plane, "fold": fold, "feature": feature, "problem": " ".join(problem.split())}

@@ -28,13 +28,17 @@ class GateReport(Artifact):
 
 
 class Selection(Artifact):
-    """selection.json, history_fold_<k>.csv and slices_fold_<k>.csv of one plane: see components.fold_selector."""
+    """One plane's folds: selection.json, folds.csv, history_fold_<k>.csv, fold_<k>/: see components.fold_selector."""
 
     TYPE_NAME = "components.Selection"
 
 
 class FusionEvaluation(Artifact):
-    """holdout.csv, gates.csv and the hold-out's masks: see components.fusion_evaluator."""
+    """Tables of the hold-out, and derivative/, its masks as a BIDS derivative: see components.fusion_evaluator.
+
+    holdout, holdout_slices (.csv and .parquet): counts and scores per subject and prediction, and per slice.
+    Derived from them: summary, scores, by_category, slice_summary, comparison. And calibration, uncertainty, files.
+    """
 
     TYPE_NAME = "components.FusionEvaluation"
 

@@ -27,13 +27,12 @@ class Gate:
         return self.value >= self.threshold
 
 
-def bless(artifact: Any, gates: Sequence[Gate], name: str) -> pd.DataFrame:
+def bless(artifact: Any, gates: Sequence[Gate]) -> pd.DataFrame:
     """Sets a ModelBlessing as TFX's Pusher reads it.
 
     Args:
         artifact: A ModelBlessing.
         gates: All must pass.
-        name: Of what is judged, for the log.
 
     Returns:
         Table of gate, threshold, value, passed.
@@ -54,8 +53,3 @@ def bless(artifact: Any, gates: Sequence[Gate], name: str) -> pd.DataFrame:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / ("BLESSED" if blessed else "NOT_BLESSED")).touch()
     return pd.DataFrame([asdict(gate) | {"passed": gate.passed} for gate in gates])
-
-
-def is_blessed(artifact: Any) -> bool:
-    """Whether a ModelBlessing was given."""
-    return bool(artifact.get_int_custom_property("blessed"))

@@ -8,9 +8,8 @@ from tfx.dsl.component.experimental.decorators import component
 from components import artifacts
 from lesions.checks import check_dataset
 from lesions.dataset import discover
-from lesions.errors import InputError
 from lesions.manifest import Manifest
-from lesions.progress import LOGGER, to_log
+from lesions.progress import to_log
 
 
 @component
@@ -29,22 +28,12 @@ def DatasetValidator(
         data: The data folder.
         data_digest: Of its files, computed by the runner: it makes a change of the data known to TFX's cache.
         workers: Processes.
-        strict: 1 stops at the first error found, 0 puts the file aside, says so, and goes on.
+        strict: 1 stops where anything is to be put aside or doubtful, 0 says so and goes on.
         code: Digest of the code that does this.
     """
-    import logging
-
     dataset = discover(Path(data))
-    checked = check_dataset(dataset, workers=workers, progress=to_log("checking every scan and mask"))
-    errors = [finding for finding in checked.findings if finding.severity == "error"]
-    for finding in errors:
-        logging.getLogger(LOGGER).warning(
-            "put aside: %s: %s; %s", finding.file, finding.problem, finding.remedy
-        )
-    if errors and strict:
-        raise InputError(
-            f"{data}: {len(errors)} files with errors, and strict is set; see `raxnet check {data}`"
-        )
+    progress = to_log("checking every scan and mask")
+    checked = check_dataset(dataset, workers, progress, bool(strict))
     Manifest(
         name=dataset.name,
         phantom=dataset.phantom,

@@ -1,70 +1,141 @@
-"""The hold-out's masks and 3-D scores."""
+"""The hold-out: each subject segmented, scored in 3-D and slice by slice, and written as a BIDS derivative."""
 
-from collections.abc import Sequence
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from lesions import metrics, nifti
+from lesions import metrics, nifti, slices
+from lesions.calibration import probability_histogram
 from lesions.dataset import Scan
-from lesions.grid import Grid, Volume
+from lesions.grid import Grid
 from lesions.ingest import read_subject
 from lesions.progress import Progress
+from lesions.scoring import score_volume
+from lesions.statistics import size_category
+from serving import derivative, sidecar
+from serving.bids import UNCERTAINTY, InputScan, entities_of
 from serving.predictor import Predictor
-from serving.segmenter import segment
+from serving.segmenter import Segmentation, segment
 
 PLANE_THRESHOLD = 0.5  # a plane's own mask is probability > 0.5 (raxnet.md, 9)
+FUSED = "fused"
 
 
-def evaluate_holdout(
+@dataclass(frozen=True, eq=False)
+class Scored:
+    """One subject of the hold-out.
+
+    Attributes:
+        volumes: A row per prediction (each plane, fused): subject, prediction, all of `lesions.scoring.score_volume`.
+        slices: A row per plane and slice: subject, plane, slice, lesion_voxels, size_category, and tp, fp, fn of the
+            plane's own mask (`_before`) and of the fused one (`_after`).
+        histogram: Voxels by probability and truth, of each prediction (`lesions.calibration.probability_histogram`).
+        uncertainty: subject, plane_disagreement, and the mean uncertainty in the mask and in its parts.
+        files: subject, image, truth (paths), mask, probability, uncertainty (relative to the derivative).
+    """
+
+    volumes: list[dict[str, Any]]
+    slices: pd.DataFrame
+    histogram: pd.DataFrame
+    uncertainty: dict[str, Any]
+    files: dict[str, str]
+
+
+def score_holdout(
     scans: Sequence[Scan],
+    data: Path,
     grid: Grid,
     predictor: Predictor,
-    rule: str,
-    threshold: float,
-    masks: Path,
+    out: Path,
     progress: Progress,
-) -> pd.DataFrame:
-    """Segments and scores every scan; none is left out.
+    **options: Any,
+) -> Iterator[Scored]:
+    """Segments, writes and scores every scan; none is left out.
 
     Args:
         scans: Of the hold-out.
-        grid: Of the data set.
+        data: Folder of the data set, which sources are named from.
+        grid: Of the data set, and so of the models.
         predictor: The chosen models.
-        rule: mean or majority.
-        threshold: Of the fused probability.
-        masks: Folder for `<subject>.nii.gz`.
+        out: The derivative's folder, as `raxnet segment` writes it.
         progress: Told after each subject.
+        options: rule, threshold and flip of `serving.segmenter.segment`.
 
-    Returns:
-        subject, prediction (a plane or "fused"), lesion_voxels, tp, fp, fn, dice, recall, precision (plain, not
-        smoothed), volume_difference (voxels), image, truth, mask (paths).
+    Yields:
+        The subjects in order.
     """
-    phantom = any(predictor.card(plane).phantom for plane in predictor.planes)
-    note = f"raxnet lesion mask; models trained on {'PHANTOM data' if phantom else 'real scans'}"
-    rows = []
-    for done, scan in enumerate(scans, start=1):
+    for number, scan in enumerate(scans, start=1):
+        source = InputScan(scan.image, data, entities_of(scan.image))
+        done = segment(nifti.read(scan.image), predictor, **options)
+        derivative.save(source, out, done, predictor, sidecar.key(source, predictor, **options))
         image, truth = read_subject(scan, grid)
-        found = segment(image, predictor, rule=rule, threshold=threshold)
-        path = masks / f"{scan.subject}.nii.gz"
-        nifti.write(path, Volume(found.mask.data, image.grid), note)
-        predictions = {p: volume > PLANE_THRESHOLD for p, volume in found.plane_probabilities.items()}
-        for name, predicted in (predictions | {"fused": found.mask.data > 0}).items():
-            row = {"subject": scan.subject, "prediction": name} | _scores(truth, predicted)
-            rows.append(row | {"image": str(scan.image), "truth": str(scan.mask), "mask": str(path)})
-        progress(done, len(scans))
-    return pd.DataFrame(rows)
+        fused = done.fused_mask > 0
+        planes = {p: volume > PLANE_THRESHOLD for p, volume in done.plane_probabilities.items()}
+        volumes = [
+            {"subject": scan.subject, "prediction": name, **score_volume(truth, mask, grid.spacing)}
+            for name, mask in {**planes, FUSED: fused}.items()
+        ]
+        probabilities = {**done.plane_probabilities, FUSED: done.fused_probability}
+        histograms = [probability_histogram(p, truth).assign(prediction=n) for n, p in probabilities.items()]
+        by_slice = [_slices(scan.subject, p, grid, image.data, truth, planes[p], fused) for p in planes]
+        yield Scored(
+            volumes,
+            pd.concat(by_slice, ignore_index=True),
+            pd.concat(histograms, ignore_index=True),
+            {"subject": scan.subject, **_uncertainty(done, truth)},
+            _files(scan, source, out, done),
+        )
+        progress(number, len(scans))
 
 
-def _scores(truth: np.ndarray, predicted: np.ndarray) -> dict[str, float]:
-    tp = int((truth & predicted).sum())
-    fp, fn = int(predicted.sum()) - tp, int(truth.sum()) - tp
-    scores = {
-        name: float(getattr(metrics, name)(tp, fp, fn, 0.0)) for name in ("dice", "recall", "precision")
-    }
-    return (
-        {"lesion_voxels": tp + fn, "tp": tp, "fp": fp, "fn": fn}
-        | scores
-        | {"volume_difference": abs(fp - fn)}
-    )
+def _slices(
+    subject: str,
+    plane: str,
+    grid: Grid,
+    image: np.ndarray,
+    truth: np.ndarray,
+    before: np.ndarray,
+    after: np.ndarray,
+) -> pd.DataFrame:
+    """Counts of every slice of a plane that is not background, or that holds lesion or prediction all the same."""
+    true = slices.cut(truth, plane)
+    table = pd.DataFrame({"slice": range(len(true)), "lesion_voxels": true.sum(axis=(1, 2))})
+    table.insert(0, "plane", plane)
+    table.insert(0, "subject", subject)
+    table["size_category"] = size_category(table["lesion_voxels"].to_numpy(), plane, grid)
+    for name, mask in (("before", before), ("after", after)):
+        counts = metrics.confusion(true, slices.cut(mask, plane), axes=(1, 2))
+        for kind, values in zip(("tp", "fp", "fn"), counts, strict=True):
+            table[f"{kind}_{name}"] = values
+    counted = table.filter(regex="^(tp|fp|fn)_").to_numpy().any(axis=1)
+    filled = slices.cut(image, plane).max(axis=(1, 2)) > 0
+    return table[filled | counted]
+
+
+def _uncertainty(done: Segmentation, truth: np.ndarray) -> dict[str, Any]:
+    """The planes' disagreement: one number over all, and the mean of the map in the mask and in its parts."""
+    fused = done.fused_mask > 0
+    parts = {"mask": fused, "true_positive": fused & truth, "false_positive": fused & ~truth}
+    parts["false_negative"] = ~fused & truth
+    row: dict[str, Any] = {"plane_disagreement": done.disagreement}
+    row |= {f"voxels_{name}": int(part.sum()) for name, part in parts.items()}
+    apart = None if done.uncertainty is None else nifti.canonical(done.uncertainty).data
+    for name, part in parts.items():
+        row[f"uncertainty_{name}"] = None
+        if apart is not None and part.any():
+            row[f"uncertainty_{name}"] = float(apart[part].mean(dtype=float))
+    return row
+
+
+def _files(scan: Scan, source: InputScan, out: Path, done: Segmentation) -> dict[str, str]:
+    outputs = {"mask": source.output(out, "mask.nii.gz"), "probability": source.output(out, "probseg.nii.gz")}
+    if done.uncertainty is not None:
+        outputs["uncertainty"] = source.output(out, "probseg.nii.gz", UNCERTAINTY)
+    relative = {name: path.relative_to(out).as_posix() for name, path in outputs.items()}
+    return {"subject": scan.subject, "image": str(scan.image), "truth": str(scan.mask), **relative}

@@ -1,31 +1,45 @@
 """NiftiExampleGen: scans and masks to TFRecord slices of three planes, on any Beam runner.
 
 Only paths move through Beam. One DoFn reads a subject once and writes its shard of each plane; images that went
-through Beam's shuffle would be held in memory several times over (tfx_stack.md, 9).
+through Beam's shuffle would be held in memory several times over (tfx_stack.md, 9). On the local runner the workers are
+threads: nearly all of the work is done without Python's lock, and processes would each import TensorFlow first, and
+leave the run waiting forever if one of them were killed (docs/ingest.md).
 """
 
+import json
+import logging
 import shutil
+import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import apache_beam as beam
 import pandas as pd
+import tensorflow as tf
 from tfx.dsl.components.base import base_beam_component, base_beam_executor, executor_spec
 from tfx.types import artifact_utils, channel_utils, standard_artifacts
 from tfx.types.component_spec import ChannelParameter, ComponentSpec, ExecutionParameter
 
 from components import artifacts
 from lesions.dataset import Scan
-from lesions.errors import WorkError
+from lesions.errors import InputError, WorkError
 from lesions.files import require_space
 from lesions.folds import folds_digest
 from lesions.grid import Grid
 from lesions.ingest import projected_bytes, read_subject, slices_of
 from lesions.manifest import Manifest, read_manifest
+from lesions.parallel import usable_workers
 from lesions.progress import to_log
 from lesions.slices import PLANES
 from trainer import job, records
+
+LOCAL = "--runner=FnApiRunner"
+MOST_THREADS = 8  # beyond it they wait for Python's lock
+FAILED = ".failed"
+
+log = logging.getLogger(__name__)  # to the run's log file only
 
 
 class WriteSubject(beam.DoFn):
@@ -38,24 +52,46 @@ class WriteSubject(beam.DoFn):
     def process(self, element: tuple[Scan, int]) -> Iterator[tuple[str, int]]:
         """Writes the shards of one (scan, fold)."""
         scan, fold = element
-        image, mask = read_subject(scan, self.grid)
-        written = 0
-        for plane, folder in self.folders.items():
-            slices = slices_of(scan.subject, image, mask, plane)
-            written += records.write_shard(Path(folder), fold, scan.subject, slices)
+        log.info(
+            "%s: its records are being written", scan.subject
+        )  # the last word of a run that is killed here
+        try:
+            image, mask = read_subject(scan, self.grid)
+            written = 0
+            for plane, folder in self.folders.items():
+                slices = slices_of(scan.subject, image, mask, plane)
+                written += records.write_shard(Path(folder), fold, scan.subject, slices)
+        except Exception as error:
+            _note_failure(Path(self.folders[PLANES[0]]), scan.subject, error)
+            raise
         yield scan.subject, written
 
 
-class _Progress(beam.DoFn):
-    """Counts what is done; with several worker processes each counts its own."""
+def _note_failure(folder: Path, subject: str, error: Exception) -> None:
+    """Leaves word of an error where the executor finds it: Beam's runners pass on its text at best."""
+    if isinstance(error, InputError | WorkError):
+        said, bad_input = str(error), isinstance(error, InputError)
+    else:
+        said, bad_input = f"{subject}: its records cannot be written: {_reason(error)}", False
+    path = folder / "partial" / f"{subject}{FAILED}"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps({"said": said, "bad_input": bad_input}))
 
-    def __init__(self, total: int):
-        self.total, self.done = total, 0
 
-    def process(self, element: tuple[str, int]) -> Iterator[int]:
-        self.done += 1
-        to_log("writing records")(self.done, self.total)
-        yield element[1]
+def _reason(error: Exception) -> str:
+    if isinstance(error, MemoryError):
+        return "out of memory; free some, or set fewer `workers`"
+    if isinstance(error, OSError | tf.errors.OpError):
+        return f"{str(error).rpartition('; ')[2]}; free some space, or give another root"
+    return f"{type(error).__name__}: {error}"
+
+
+def _failure(folder: Path) -> Exception | None:
+    """What the first subject said that failed."""
+    for path in sorted((folder / "partial").glob(f"*{FAILED}")):
+        content = json.loads(path.read_text())
+        return (InputError if content["bad_input"] else WorkError)(content["said"])
+    return None
 
 
 class Executor(base_beam_executor.BaseBeamExecutor):
@@ -74,14 +110,51 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         if "://" not in folders[PLANES[0]]:  # a bucket has no disk to fill
             remedy = "free some space, or give another root"
             require_space(folders[PLANES[0]], projected_bytes(manifest.grid, len(work)), remedy)
-        with self._make_beam_pipeline() as pipeline:
-            subjects = pipeline | beam.Create(work) | beam.Reshuffle()
-            subjects | beam.ParDo(WriteSubject(folders, manifest.grid)) | beam.ParDo(_Progress(len(work)))
+        self._beam_pipeline_args: list[str] = with_threads(self._beam_pipeline_args, usable_workers())
+        try:
+            with _progress(Path(folders[PLANES[-1]]), len(work)), self._make_beam_pipeline() as pipeline:
+                subjects = pipeline | beam.Create(work) | beam.Reshuffle()
+                subjects | beam.ParDo(WriteSubject(folders, manifest.grid))
+        except Exception as error:
+            failure = _failure(Path(folders[PLANES[0]]))
+            if failure is None:
+                raise
+            raise failure from error
         splits = [f"fold_{fold}" for fold in sorted({fold for _, fold in work})]
         for artifact in outputs.values():
             _finish(Path(artifact.uri), work, manifest, folds_digest(fold_map))
             artifact.split_names = artifact_utils.encode_split_names(splits)
             artifact.set_string_custom_property("payload_format", "FORMAT_TF_EXAMPLE")
+
+
+def with_threads(arguments: list[str], workers: int) -> list[str]:
+    """Beam's arguments with worker threads added where it runs locally and nobody said how.
+
+    How many is a property of the machine, not of the records: it is neither a parameter of the component nor among
+    the pipeline's arguments, both of which are part of TFX's cache key.
+    """
+    if LOCAL not in arguments or any(argument.startswith("--direct_") for argument in arguments):
+        return arguments
+    threads = min(workers, MOST_THREADS)
+    return [*arguments, "--direct_running_mode=multi_threading", f"--direct_num_workers={threads}"]
+
+
+@contextmanager
+def _progress(folder: Path, total: int) -> Iterator[None]:
+    """Says every second how many shards there are, whoever writes them."""
+    progress, stop = to_log("writing records"), threading.Event()
+
+    def watch() -> None:
+        while not stop.wait(1.0):
+            progress(len(list(folder.glob("Split-*/*.tfrecord"))), total)
+
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        watcher.join()
 
 
 def _finish(folder: Path, work: list[tuple[Scan, int]], manifest: Manifest, fold_map: str) -> None:

@@ -74,6 +74,7 @@ def describe(folders: dict[str, Path], summary: pd.DataFrame) -> dict[str, Any]:
             "version": int(folder.name),
             "sha256": folder_digest(folder),
             "fold": card.fold,
+            "members": list(card.members or (card.fold,)),
             "dataset": card.dataset,
             "phantom": card.phantom,
             "subjects": card.subjects,
@@ -81,6 +82,14 @@ def describe(folders: dict[str, Path], summary: pd.DataFrame) -> dict[str, Any]:
         }
     metrics = summary.set_index("prediction").to_dict(orient="index")
     return {"released": True, "models": models, "holdout": metrics}
+
+
+def newest_release(serving_models: Path) -> dict[str, Any] | None:
+    """The content of the release made last, None where nothing was released yet."""
+    found = [json.loads(path.read_text()) for path in (serving_models / "releases").glob("*.json")]
+    return max(
+        found, key=lambda content: (content["created"], len(content["id"]), content["id"]), default=None
+    )
 
 
 def publish(content: dict[str, Any], releases: Path) -> str:

@@ -10,8 +10,15 @@ from typing import Any
 import pandas as pd
 from tfx.dsl.component.experimental.annotations import InputArtifact, OutputArtifact, Parameter
 from tfx.dsl.component.experimental.decorators import component
+from tfx.types.standard_artifacts import ModelBlessing
 
 from components import artifacts
+from components.blesser import GATES
+from components.fold_selector import read_selection
+from components.fusion_evaluator import DERIVATIVE
+from components.slice_evaluator import COLUMNS, SUMMARY
+from lesions.checks import put_aside
+from lesions.files import read_table
 from lesions.manifest import Manifest as ManifestContent
 from lesions.manifest import read_manifest
 from lesions.provenance import statement
@@ -41,6 +48,7 @@ def ReportGen(
     fold_map: InputArtifact[artifacts.FoldMap],
     gate: InputArtifact[artifacts.GateReport],
     evaluation: InputArtifact[artifacts.FusionEvaluation],
+    blessing: InputArtifact[ModelBlessing],
     release: InputArtifact[artifacts.ReleaseRecord],
     report: OutputArtifact[artifacts.Report],
     configuration: Parameter[str],
@@ -55,8 +63,9 @@ def ReportGen(
         manifest: Data set and findings.
         tables: Lesion tables.
         fold_map: Hold-out and folds.
-        gate: Comparisons between the folds.
+        gate: Checks of the folds and comparisons between them.
         evaluation: The hold-out's scores and masks.
+        blessing: The gates.
         release: What was released.
         report: Written: report.html.
         configuration: YAML text.
@@ -69,11 +78,9 @@ def ReportGen(
     selections = {plane: Path(artifact.uri) for plane, artifact in given.items() if artifact is not None}
     known, fused, folds = read_manifest(Path(manifest.uri)), Path(evaluation.uri), Path(fold_map.uri)
     measured, frame = read_tables(Path(tables.uri)), pd.read_csv(folds / "folds.csv")
-    holdout = pd.read_csv(fused / "holdout.csv")
+    holdout = read_table(fused / "holdout.csv")
     released = json.loads((Path(release.uri) / "release.json").read_text())
-    chosen = {
-        p: json.loads((folder / "selection.json").read_text())["fold"] for p, folder in selections.items()
-    }
+    chosen = {plane: read_selection(folder)["members"] for plane, folder in selections.items()}
     content = RunReport(
         title=f"RAX-Net run on {known.name}",
         statement=statement(known.name, _trained_subjects(frame, chosen), known.phantom),
@@ -85,37 +92,34 @@ def ReportGen(
         tables_plane=measured.planes,
         folds=frame,
         quality=pd.read_csv(folds / "folds_quality.csv"),
-        anomalies=pd.read_csv(Path(gate.uri) / "drift.csv"),
+        anomalies=pd.concat([pd.read_csv(Path(gate.uri) / name) for name in ("anomalies.csv", "drift.csv")]),
         trainings=[training for p, folder in selections.items() for training in _trainings(p, folder)],
-        slice_metrics=pd.concat([_fold_table(p, folder, "summary.csv") for p, folder in selections.items()]),
+        slice_metrics=pd.concat([_slice_metrics(p, folder) for p, folder in selections.items()]),
         holdout=holdout,
-        gates=pd.concat(
-            [pd.read_csv(fused / "gates.csv")]
-            + [_fold_table(p, f, "gates.csv") for p, f in selections.items()]
-        ),
+        gates=pd.read_csv(Path(blessing.uri) / GATES),
         models=_models(released, chosen),
         release=released if released["released"] else None,
-        pictures=_pictures(holdout),
+        pictures=_pictures(holdout, fused),
         run=_facts(),
         config=configuration,
     )
     write_report(content, Path(report.uri) / "report.html")
 
 
-def _trained_subjects(folds: pd.DataFrame, chosen: dict[str, int]) -> int:
-    """Subjects behind the fewest-trained plane: all but the hold-out and the plane's validation fold."""
-    return min(int((~folds["fold"].isin([0, fold])).sum()) for fold in chosen.values())
+def _trained_subjects(folds: pd.DataFrame, chosen: dict[str, list[int]]) -> int:
+    """Subjects behind the fewest-trained plane: all but the hold-out and, of a single model, its validation fold."""
+    apart = [{0, *members} if len(members) == 1 else {0} for members in chosen.values()]
+    return min(int((~folds["fold"].isin(left_out)).sum()) for left_out in apart)
 
 
 def _dataset(known: ManifestContent, folds: pd.DataFrame) -> dict[str, Any]:
-    errors = {finding.subject for finding in known.findings if finding.severity == "error"}
     return {
         "name": known.name,
         "layout": known.layout,
         "grid": " x ".join(map(str, known.grid.shape)) + f", {known.grid.spacing[0]:g} mm",
         "subjects used": len(known.scans),
         "in the hold-out": int((folds["fold"] == 0).sum()),
-        "put aside": len(errors),
+        "scans put aside": len(put_aside(known.findings)),
         "without a mask, not used": len(known.without_mask),
         "digest": known.digest[:16],
     }
@@ -130,37 +134,50 @@ def _trainings(plane: str, folder: Path) -> list[Training]:
     return out
 
 
-def _fold_table(plane: str, folder: Path, name: str) -> pd.DataFrame:
-    parts = []
-    for path in sorted(folder.glob(f"fold_*/{name}")):
-        table = pd.read_csv(path)
-        if name == "summary.csv":
-            table.insert(0, "fold", int(path.parent.name.rsplit("_", 1)[1]))
-            table.insert(0, "plane", plane)
-        parts.append(table)
-    return pd.concat(parts)
+def _slice_metrics(plane: str, folder: Path) -> pd.DataFrame:
+    """plane, fold, protocol, n, dice, recall, precision, ...: a row per fold and protocol."""
+    rows = []
+    for path in sorted(folder.glob(f"fold_*/{SUMMARY}")):
+        table = pd.read_csv(path).set_index("metric")
+        for prefix, (protocol, _) in COLUMNS.items():
+            row = {"plane": plane, "fold": int(path.parent.name.rsplit("_", 1)[1]), "protocol": protocol}
+            row["n"] = int(table.loc["dice", f"{prefix}_n"])
+            row |= {metric: table.loc[metric, f"{prefix}_mean"] for metric in table.index}
+            row |= {
+                f"dice_{name}": table.loc["dice", f"{prefix}_{column}"]
+                for name, column in (("sd", "sd_population"), ("median", "median"))
+            }
+            rows.append(row | {"floor": table.loc["dice", f"{prefix}_floor"]})
+    return pd.DataFrame(rows)
 
 
-def _models(released: dict[str, Any], chosen: dict[str, int]) -> pd.DataFrame:
+def _models(released: dict[str, Any], chosen: dict[str, list[int]]) -> pd.DataFrame:
     models = released.get("models", {})
     rows = [
         {
             "plane": plane,
-            "fold": fold,
+            "fold": ", ".join(map(str, members)),
             "pushed": plane in models,
             "version": models.get(plane, {}).get("version"),
             "trained on": models.get(plane, {}).get("statement", "not pushed"),
         }
-        for plane, fold in chosen.items()
+        for plane, members in chosen.items()
     ]
     return pd.DataFrame(rows)
 
 
-def _pictures(holdout: pd.DataFrame) -> list[Picture]:
-    fused = holdout[holdout["prediction"] == "fused"]
+def _pictures(holdout: pd.DataFrame, evaluation: Path) -> list[Picture]:
+    files = read_table(evaluation / "files.csv")
+    shown = holdout[holdout["prediction"] == "fused"].merge(files, on="subject")
     return [
-        Picture(row.subject, Path(row.image), Path(row.truth), Path(row.mask), float(row.dice))
-        for row in fused.itertuples()
+        Picture(
+            row.subject,
+            Path(row.image),
+            Path(row.truth),
+            evaluation / DERIVATIVE / row.mask,
+            float(row.dice),
+        )
+        for row in shown.itertuples()
     ]
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from lesions.errors import InputError
+from lesions.grid import SPACE
 from lesions.nifti import DECRYPT, is_encrypted
 
 # Folders that hold `sub-*`, in order; the first group with lesion masks is taken (raxnet.md, 1).
@@ -24,6 +25,7 @@ _TREES: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("bids", ("train", "test")),
     ("bids", ("derivatives/*",)),
     ("bids", (".", "derivatives/*")),  # raw T1w at the root, masks in a derivative
+    ("bids", ("rawdata", "derivatives/*")),
     ("cohort", ("R[0-9]*",)),
 )
 _NAME = re.compile(
@@ -46,6 +48,25 @@ class Scan:
 
 
 @dataclass(frozen=True)
+class Conflict:
+    """Files of which only a person can say which is meant; their session is among no data set's scans.
+
+    Attributes:
+        subject: Its id.
+        session: Empty where there is none.
+        files: The first is the one to name.
+        problem: What is wrong, in a few words.
+        expected: What should be there.
+    """
+
+    subject: str
+    session: str
+    files: tuple[Path, ...]
+    problem: str
+    expected: str
+
+
+@dataclass(frozen=True)
 class Dataset:
     """A data set as it lies on the disk, nothing opened yet.
 
@@ -55,6 +76,7 @@ class Dataset:
         name: What pages and models call it.
         phantom: True where `raxnet phantom` made it.
         scans: Sorted by subject and session; test subjects have no mask.
+        conflicts: Sorted likewise: duplicate and misplaced files.
     """
 
     root: Path
@@ -62,6 +84,7 @@ class Dataset:
     name: str
     phantom: bool
     scans: tuple[Scan, ...]
+    conflicts: tuple[Conflict, ...] = ()
 
     @property
     def labeled(self) -> tuple[Scan, ...]:
@@ -85,8 +108,7 @@ def discover(root: str | Path) -> Dataset:
             derivative.
 
     Raises:
-        InputError: No such folder, no scan, no lesion mask, two files for one subject and session, or a file
-            whose name belongs to another subject than its folder.
+        InputError: No such folder, no scan, or no lesion mask.
     """
     root = Path(root)
     if not root.is_dir():
@@ -94,24 +116,22 @@ def discover(root: str | Path) -> Dataset:
             _refuse_archive(root)
         raise InputError(f"{root}: no such folder; give the folder of the data set")
     files = _search(root)
-    scans = _pair(root, files)
+    scans, conflicts = _pair(files)
     name, phantom = _describe(root, files.folders)
-    return Dataset(root, files.layout, name, phantom, scans)
+    return Dataset(root, files.layout, name, phantom, scans, conflicts)
 
 
 def digest(dataset: Dataset) -> str:
     """SHA-256, hex, over relative path, size and modification time of every image and mask."""
     sha = hashlib.sha256()
-    for scan in dataset.scans:
-        for path in (scan.image, scan.mask):
-            if path is None:
-                continue
-            try:
-                stat = path.stat()
-                facts = f"{stat.st_size} {stat.st_mtime_ns}"
-            except OSError:
-                facts = "missing"
-            sha.update(f"{path.relative_to(dataset.root).as_posix()}\0{facts}\n".encode())
+    used = [path for scan in dataset.scans for path in (scan.image, scan.mask) if path is not None]
+    for path in [*used, *(path for conflict in dataset.conflicts for path in conflict.files)]:
+        try:
+            stat = path.stat()
+            facts = f"{stat.st_size} {stat.st_mtime_ns}"
+        except OSError:
+            facts = "missing"
+        sha.update(f"{path.relative_to(dataset.root).as_posix()}\0{facts}\n".encode())
     return sha.hexdigest()
 
 
@@ -173,58 +193,78 @@ def _is_lesion_mask(name: str) -> bool:
 
 
 def _key(path: Path) -> tuple[str, str]:
-    """(subject, session) by the name, which must agree with the folders."""
+    """(subject, session) by the name."""
     match = _NAME.fullmatch(path.name)
     if match is None:
         raise ValueError(f"not a BIDS name: {path.name}")
-    subject, session = match["subject"], match["session"] or ""
-    if subject not in path.parts or (session and session not in path.parts):
-        raise InputError(
-            f"{path}: name says {subject} {session}, folder says another; rename or move the file"
-        )
-    return subject, session
+    return match["subject"], match["session"] or ""
+
+
+def _pair(files: _Files) -> tuple[tuple[Scan, ...], tuple[Conflict, ...]]:
+    """Every session's scan and mask; sessions with too many of either, and misplaced files, are conflicts."""
+    conflicts = [_misplaced(path) for path in sorted({*files.images, *files.masks}) if not _in_place(path)]
+    images, masks = _group(files.images), _group(files.masks)
+    scans = []
+    for key in sorted(images.keys() | masks.keys()):
+        own_masks = _narrowed(masks.get(key, []), {"space": SPACE})
+        wanted = _entities(own_masks[0]) if own_masks else {"space": SPACE}
+        own_images = _narrowed(images.get(key, []), wanted)
+        if files.layout == "bids" and own_masks:
+            own_images = [p for p in own_images if p.parent == own_masks[0].parent] or own_images
+        found = [
+            _duplicate(key, paths, what)
+            for paths, what in ((own_images, "T1w scan"), (own_masks, "lesion mask"))
+            if len(paths) > 1
+        ]
+        conflicts += found
+        if not found:
+            mask = own_masks[0] if own_masks else None
+            # A scan that is not there is said to be missing by `lesions.checks`.
+            image = own_images[0] if own_images else own_masks[0].with_name(_scan_name(own_masks[0]))
+            scans.append(Scan(*key, image, mask))
+    conflicts.sort(key=lambda conflict: (conflict.subject, conflict.session, conflict.files))
+    return tuple(scans), tuple(conflicts)
 
 
 def _group(paths: Iterable[Path]) -> dict[tuple[str, str], list[Path]]:
     groups: dict[tuple[str, str], list[Path]] = defaultdict(list)
-    for path in sorted(paths):
+    for path in sorted(filter(_in_place, paths)):
         groups[_key(path)].append(path)
     return groups
 
 
-def _pair(root: Path, files: _Files) -> tuple[Scan, ...]:
-    images, masks = _group(files.images), _group(files.masks)
-    scans = []
-    for key in sorted(images.keys() | masks.keys()):
-        mask = _single(root, key, masks.get(key, []), "lesion mask")
-        candidates = images.get(key, [])
-        if mask and len(candidates) > 1 and files.layout == "bids":
-            candidates = _matching(candidates, mask)
-        image = _single(root, key, candidates, "T1w scan")
-        if image is None and mask is not None:
-            image = mask.with_name(_scan_name(mask))  # not there: `lesions.checks` says so
-        if image is not None:
-            scans.append(Scan(key[0], key[1], image, mask))
-    return tuple(scans)
+def _in_place(path: Path) -> bool:
+    """Whether the folders belong to the subject and session of the name."""
+    subject, session = _key(path)
+    return subject in path.parts and (not session or session in path.parts)
 
 
-def _single(root: Path, key: tuple[str, str], paths: list[Path], what: str) -> Path | None:
-    if len(paths) > 1:
-        names = " and ".join(str(p.relative_to(root)) for p in paths[:2])
-        raise InputError(f"{' '.join(key).strip()}: {len(paths)} files for one {what} ({names}); keep one")
-    return paths[0] if paths else None
+def _misplaced(path: Path) -> Conflict:
+    named = " ".join(_key(path)).strip()
+    return Conflict(*_key(path), (path,), "name and folder disagree", f"a folder of {named}")
 
 
-def _matching(images: list[Path], mask: Path) -> list[Path]:
-    """Of several scans of a session those in the mask's own space (as BIDS writes it), else all."""
-    same_space = [p for p in images if _space(p.name) == _space(mask.name)]
-    beside = [p for p in same_space if p.parent == mask.parent]
-    return beside or same_space or images
+def _duplicate(key: tuple[str, str], paths: list[Path], what: str) -> Conflict:
+    apart = len({path.parent for path in paths}) > 1
+    problem = "duplicate subject" if apart else f"more than one {what}"
+    return Conflict(*key, tuple(paths), problem, f"one {what} for a subject and session")
 
 
-def _space(name: str) -> str:
-    match = re.search(r"_space-([A-Za-z0-9+]+)", name)
-    return match[1] if match else ""
+def _entities(path: Path) -> dict[str, str]:
+    """What a BIDS name says beside subject and session, without what is only said of a mask."""
+    match = _NAME.fullmatch(path.name)
+    pairs = re.findall(r"_([a-z]+)-([A-Za-z0-9+]+)", match["entities"]) if match else []
+    return {key: value for key, value in pairs if key not in ("label", "desc")}
+
+
+def _narrowed(paths: list[Path], wanted: dict[str, str]) -> list[Path]:
+    """Of several files of a session those with all the wanted entities, else those in the wanted space, else all."""
+    if len(paths) < 2:
+        return paths
+    same = [path for path in paths if _entities(path) == wanted]
+    for key in ("space", "res"):
+        paths = [path for path in paths if _entities(path).get(key) == wanted.get(key)] or paths
+    return same or paths
 
 
 def _scan_name(mask: Path) -> str:

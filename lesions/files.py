@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -19,11 +20,16 @@ def write_text(path: str | Path, text: str) -> None:
     Raises:
         InputError: The folder cannot be written.
     """
+    write_bytes(path, text.encode())
+
+
+def write_bytes(path: str | Path, content: bytes) -> None:
+    """Writes a file as `write_text` does."""
     path = Path(path)
     partial = path.with_name(f".partial-{os.getpid()}-{path.name}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_text(text, encoding="utf-8", newline="\n")
+        partial.write_bytes(content)
         partial.replace(path)
     except OSError as error:
         raise InputError(f"{path}: cannot be written ({error.strerror}); choose another folder") from None
@@ -34,6 +40,41 @@ def write_text(path: str | Path, text: str) -> None:
 def write_csv(path: str | Path, frame: pd.DataFrame) -> None:
     """Writes a frame without its index, lines ended by a line feed, as `write_text` does."""
     write_text(path, frame.to_csv(index=False, lineterminator="\n"))
+
+
+def write_table(stem: str | Path, frame: pd.DataFrame) -> None:
+    """Writes a frame as `<stem>.csv` and as `<stem>.parquet`; `read_table` reads the same from both."""
+    write_csv(f"{stem}.csv", frame)
+    packed = io.BytesIO()
+    frame.to_parquet(packed, engine="pyarrow", index=False)
+    write_bytes(f"{stem}.parquet", packed.getvalue())
+
+
+def read_table(path: str | Path, columns: Sequence[str] = ()) -> pd.DataFrame:
+    """Reads a table of `write_table`, either form, by the file's ending.
+
+    Args:
+        path: Ends in .csv or .parquet.
+        columns: Must be there.
+
+    Raises:
+        InputError: No such file, not such a table, or a column is missing.
+    """
+    path = Path(path)
+    try:
+        if path.suffix == ".parquet":
+            frame = pd.read_parquet(path, engine="pyarrow")
+        else:
+            # Subjects may be called 007 or NA, and a float comes back as it was written.
+            frame = pd.read_csv(path, converters={"subject": str}, float_precision="round_trip")
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such table; check the path") from None
+    except (ValueError, OSError) as error:  # pyarrow's errors and pandas' are both kinds of ValueError
+        raise InputError(f"{path}: not a readable table ({error}); write it again") from None
+    missing = [column for column in columns if column not in frame.columns]
+    if missing:
+        raise InputError(f"{path}: column {missing[0]} is missing; expected {', '.join(columns)}")
+    return frame
 
 
 @contextmanager

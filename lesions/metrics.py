@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 
+SCORES = ("dice", "recall", "precision")
+SMOOTHED = tuple(f"{name}_smoothed" for name in SCORES)  # by 1: the method's own
 Counts = Any  # int64 array of any shape, or a whole number
 
 
@@ -61,6 +63,22 @@ def volume_difference(tp: Counts, fp: Counts, fn: Counts) -> np.ndarray:
     """|voxels of the truth - voxels of the prediction| = |FN - FP|, int64 of the counts' shape."""
     _, fp, fn = _arrays(tp, fp, fn)
     return np.abs(fn - fp)
+
+
+def overlap(tp: Counts, fp: Counts, fn: Counts) -> dict[str, np.ndarray]:
+    """Every overlap score of some counts: a name means the same in every table.
+
+    Returns:
+        dice, recall, precision: plain. dice_smoothed, recall_smoothed, precision_smoothed: smoothed by 1.
+        volume_difference: voxels. floor: dice_smoothed of a prediction without any voxel.
+    """
+    tp, fp, fn = _arrays(tp, fp, fn)
+    scores = dict(zip(SCORES, (dice, recall, precision), strict=True))
+    plain = {name: score(tp, fp, fn, 0.0) for name, score in scores.items()}
+    smoothed = {f"{name}_smoothed": score(tp, fp, fn, 1.0) for name, score in scores.items()}
+    nothing = np.zeros_like(tp)
+    floor = dice(nothing, nothing, tp + fn, 1.0)
+    return plain | smoothed | {"volume_difference": volume_difference(tp, fp, fn), "floor": floor}
 
 
 def summarize(values: Sequence[float] | np.ndarray) -> dict[str, float]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.resources import as_file, files
+from itertools import product
 
 import numpy as np
 from scipy import ndimage, optimize
@@ -14,15 +16,20 @@ from lesions.grid import SPACE, Grid, Volume, resample, template_grid
 
 TEMPLATE = "mni_icbm152_t1_tal_nlin_sym_09a_converted.nii.gz"  # the brain alone, on the ATLAS grid
 WORKING = 4.0  # mm; finer is slower and decides no better
-AROUND = (
-    5.0  # working voxels: each voxel is judged against so wide a neighborhood, without bias field and scalp
-)
-EVERY = 3  # of the brain's working voxels one in three is compared
-REACH = (40.0, 40.0, 40.0, 40.0, 40.0, 40.0, 15.0)  # mm, degrees, and about 2 % of size per unit
-NEAR, FAR = 10.0, 13.0  # mm: 5 mm or 5 degrees measure 3 to 9, 20 mm or 20 degrees 15 and more (phantom)
-ALIKE = 0.48  # least correlation, once moved into place, of something that is a head
+# Working voxels: each voxel is judged against so wide a neighborhood, without bias field and scalp.
+AROUND = 5.0
+EVERY, SPARSE = 6, 24  # of the brain's working voxels one in so many is compared; in the first search
+CELLS = (3, 2)  # parts of each half of the brain, from back to front and from below to above
+DROPPED = 1  # cells that may be unlike on both sides
+# The first search: shifts (mm) together up to FARTHEST, turns (degrees) about one axis.
+SHIFTS, FARTHEST, TURNS = (-36.0, -18.0, 0.0, 18.0, 36.0), 45.0, (-20.0, 20.0, 180.0)
+REACH = (20.0, 20.0, 20.0, 20.0, 20.0, 20.0, 15.0)  # from there: mm, degrees, and about 2 % of size per unit
+PRICE = 0.002  # of similarity for each mm: a long way that gains little proves nothing
+NEAR, FAR = 10.0, 12.0  # mm: 5 mm or 5 degrees measure 2 to 9, 20 mm or 20 degrees 13 and more (phantoms)
+ALIKE = 0.62  # least similarity, once moved into place, of something that is a head
 
 INSIDE, UNCERTAIN, OUTSIDE = "in MNI space", "uncertain", "not in MNI space"
+REMEDY = f"register the scan to {SPACE} first"
 
 
 @dataclass(frozen=True)
@@ -30,70 +37,99 @@ class MniCheck:
     """What `mni_check` found.
 
     Attributes:
-        similarity: Correlation of scan and template brain where the scan lies now, -1 to 1.
-        verdict: INSIDE, UNCERTAIN or OUTSIDE.
-        message: One line for people: the verdict, how sure, and what to do.
-        offset: Distance between the scan's brain and the template's, root mean square over the brain, mm.
-        best: The correlation once the scan is moved into place.
+        similarity: Of scan and template brain where the scan lies now, -1 to 1.
+        best: The same once the template is moved over the scan.
+        offset: How far it had to be moved, root mean square over the brain, mm.
     """
 
     similarity: float
-    verdict: str
-    message: str
-    offset: float
     best: float
+    offset: float
+
+    @property
+    def verdict(self) -> str:
+        """INSIDE, UNCERTAIN or OUTSIDE."""
+        if self.best >= ALIKE and self.offset <= NEAR:
+            return INSIDE
+        return OUTSIDE if self.best >= ALIKE and self.offset > FAR else UNCERTAIN
 
     @property
     def flagged(self) -> bool:
         """True where a mask may be wrong for the scan's position."""
         return self.verdict != INSIDE
 
+    @property
+    def how(self) -> str:
+        """The figures that the verdict rests on, in words."""
+        if self.best < ALIKE:
+            return (
+                f"similarity {self.similarity:.2f} to the template, at best {self.best:.2f} when moved: "
+                "far away, or no T1 scan of a head"
+            )
+        return (
+            f"similarity {self.similarity:.2f} to the template, {self.best:.2f} when moved "
+            f"by about {self.offset:.0f} mm"
+        )
+
+    @property
+    def message(self) -> str:
+        """One line for people: the verdict, how sure, and what to do."""
+        if not self.flagged:
+            return f"the scan lies in MNI space ({self.how})"
+        sure = "is not" if self.verdict == OUTSIDE else "may not be"
+        return f"the scan {sure} in MNI space ({self.how}): the mask may be wrong; {REMEDY}"
+
 
 def mni_check(volume: Volume) -> MniCheck:
     """Measures how far a T1 scan lies from the MNI152 brain, with or without skull.
 
-    The template is moved, turned and scaled over the scan until both correlate best, from where it is. How
-    far it had to go is the answer. A correlation alone would depend on lesion, contrast and bias field.
+    The template is moved, turned and scaled over the scan until both are most alike; how far it had to go is
+    the answer. A similarity alone would depend on contrast and noise. It is a correlation of evened
+    intensities, taken in cells of the brain; of two cells that mirror each other the better one counts, so
+    that a lesion of one half, however large, does not. A place far away must be clearly more alike (PRICE).
 
     Args:
         volume: Finite T1 intensities in any orientation and spacing.
 
     Returns:
-        Similarity, verdict and message. Left-right flips are not seen: heads are symmetric.
+        Similarities, offset and verdict. Left-right flips are not seen: heads are symmetric.
     """
-    scan = _working_copy(volume)
-    template = _template()
+    scan, brain, sparse = _working_copy(volume), _template(EVERY), _template(SPARSE)
     to_voxels = np.linalg.inv(scan.grid.matrix)
 
-    def similarity(parameters: np.ndarray) -> float:
-        matrix = to_voxels @ _matrix(parameters, template.center)
-        places = template.points @ matrix[:3, :3].T + matrix[:3, 3]
-        values = ndimage.map_coordinates(scan.data, places.T, order=1, mode="constant")
-        spread = values.std()
-        return float(((values - values.mean()) * template.values).mean() / spread) if spread > 0 else 0.0
+    def similarity(pose: np.ndarray, part: _Brain) -> float:
+        matrix = to_voxels @ part.matrix(pose)
+        places = matrix[:3, :3] @ part.points + matrix[:3, 3:]
+        return part.similarity(ndimage.map_coordinates(scan.data, places, order=1, mode="constant"))
 
-    start = np.zeros(len(REACH))
+    def worth(pose: np.ndarray, part: _Brain = brain) -> float:
+        return similarity(pose, part) - PRICE * part.offset(pose)
+
+    here, elsewhere = np.zeros(len(REACH)), max(_poses(), key=lambda pose: worth(pose, sparse))
+    starts = [here, elsewhere] if elsewhere.any() else [here]
+    best = max((_refined(worth, start) for start in starts), key=worth)
+    return MniCheck(similarity(here, brain), similarity(best, brain), brain.offset(best))
+
+
+@lru_cache(maxsize=1)
+def _poses() -> tuple[np.ndarray, ...]:
+    """Of the first search: three shifts, three turns and a size, nothing moved first of all."""
+    turns = [np.zeros(3), *(angle * np.eye(3)[axis] for axis in range(3) for angle in TURNS)]
+    shifts = [np.array(s) for s in product(SHIFTS, repeat=3) if np.linalg.norm(s) <= FARTHEST]
+    poses = [np.array([*shift, *turn, 0.0]) for shift in shifts for turn in turns]
+    return tuple(sorted(poses, key=lambda pose: float(np.abs(pose).sum())))
+
+
+def _refined(worth: Callable[[np.ndarray], float], start: np.ndarray) -> np.ndarray:
+    """The best pose around a start."""
     found = optimize.minimize(
-        lambda parameters: -similarity(parameters),
+        lambda pose: -worth(pose),
         start,
         method="Powell",
-        bounds=[(-reach, reach) for reach in REACH],
+        bounds=[(value - reach, value + reach) for value, reach in zip(start, REACH, strict=True)],
         options={"xtol": 0.3, "ftol": 1e-3, "maxiter": 4},
     )
-    moved = _matrix(found.x, template.center)
-    shifts = template.points @ moved[:3, :3].T + moved[:3, 3] - template.points
-    return _judge(similarity(start), -float(found.fun), float(np.sqrt((shifts**2).sum(axis=1).mean())))
-
-
-def _judge(similarity: float, best: float, offset: float) -> MniCheck:
-    how = f"similarity {similarity:.2f}, brain about {offset:.0f} mm from the template's"
-    if best >= ALIKE and offset <= NEAR:
-        return MniCheck(similarity, INSIDE, f"the scan lies in MNI space ({how})", offset, best)
-    if best < ALIKE:
-        how = f"similarity {similarity:.2f}, at best {best:.2f} when moved; or it is no T1 scan of a head"
-    verdict, sure = (UNCERTAIN, "may not be") if offset <= FAR else (OUTSIDE, "is not")
-    remedy = f"the mask may be wrong; register the scan to {SPACE} first"
-    return MniCheck(similarity, verdict, f"the scan {sure} in MNI space ({how}): {remedy}", offset, best)
+    return np.asarray(found.x)
 
 
 def _working_copy(volume: Volume) -> Volume:
@@ -117,32 +153,75 @@ def _even(data: np.ndarray) -> np.ndarray:
     return ndimage.gaussian_filter(above / (spread + 0.1 * spread.max() + 1e-6), 1.0)
 
 
-def _matrix(parameters: np.ndarray, center: np.ndarray) -> np.ndarray:
-    """(4, 4) of shifts (mm), turns about the three axes (degrees) and size, about the brain's center."""
-    matrix = np.eye(4)
-    for axis, angle in enumerate(np.deg2rad(parameters[3:6])):
-        turn = np.eye(4)
-        first, second = (axis + 1) % 3, (axis + 2) % 3
-        turn[[first, second], [first, second]] = np.cos(angle)
-        turn[second, first], turn[first, second] = np.sin(angle), -np.sin(angle)
-        matrix = turn @ matrix
-    matrix[:3, :3] *= np.exp(parameters[6] / 50.0)
-    matrix[:3, 3] = parameters[:3] + center - matrix[:3, :3] @ center
-    return matrix
-
-
 @dataclass(frozen=True, eq=False)
-class _Template:
-    points: np.ndarray  # (n, 3) mm, in the brain
-    values: np.ndarray  # (n,) evened intensities there, mean 0, standard deviation 1
-    center: np.ndarray  # (3,) mm, of the brain
+class _Brain:
+    """Points of the template's brain, sorted by cell: those of the left half, then those of the right.
+
+    Attributes:
+        points: (3, n) mm.
+        values: (n,) evened intensities, mean 0 and standard deviation 1 in each cell.
+        starts: (cells,) number of each cell's first point.
+        sizes: (cells,) points of each.
+        center: (3,) mean of the points, mm.
+        spread: (3, 3) their covariance, mm^2.
+    """
+
+    points: np.ndarray
+    values: np.ndarray
+    starts: np.ndarray
+    sizes: np.ndarray
+    center: np.ndarray
+    spread: np.ndarray
+
+    def similarity(self, values: np.ndarray) -> float:
+        """Mean correlation of the cells, of two that mirror each other the better, less the worst such pair."""
+        mean, square, common = (
+            np.add.reduceat(v, self.starts) / self.sizes for v in (values, values**2, values * self.values)
+        )
+        cells = common / np.sqrt(np.maximum(square - mean**2, 1e-12))
+        return float(np.sort(cells.reshape(2, -1).max(axis=0))[DROPPED:].mean())
+
+    def matrix(self, pose: np.ndarray) -> np.ndarray:
+        """(4, 4) of shifts (mm), turns about the three axes (degrees) and size, about the center."""
+        linear = np.eye(3) * np.exp(pose[6] / 50.0)
+        for axis, angle in enumerate(np.deg2rad(pose[3:6])):
+            turn = np.eye(3)
+            first, second = (axis + 1) % 3, (axis + 2) % 3
+            turn[[first, second], [first, second]] = np.cos(angle)
+            turn[second, first], turn[first, second] = np.sin(angle), -np.sin(angle)
+            linear = turn @ linear
+        matrix = np.eye(4)
+        matrix[:3, :3] = linear
+        matrix[:3, 3] = pose[:3] + self.center - linear @ self.center
+        return matrix
+
+    def offset(self, pose: np.ndarray) -> float:
+        """How far a pose moves the points, root mean square, mm."""
+        change = self.matrix(pose)[:3, :3] - np.eye(3)
+        return float(np.sqrt(np.trace(change @ self.spread @ change.T) + (pose[:3] ** 2).sum()))
+
+
+@lru_cache(maxsize=2)
+def _template(every: int) -> _Brain:
+    """One in `every` working voxels of the template's brain."""
+    coarse = _template_copy()
+    voxels = np.argwhere(coarse.data > 0.1 * coarse.data.max())[::every]
+    points = voxels @ coarse.grid.matrix[:3, :3].T + coarse.grid.matrix[:3, 3]
+    center = points.mean(axis=0)
+    cell = (points[:, 0] > center[0]).astype(int)
+    for axis, parts in enumerate(CELLS, start=1):
+        edges = np.quantile(points[:, axis], np.arange(1, parts) / parts)
+        cell = cell * parts + np.searchsorted(edges, points[:, axis])
+    order = np.argsort(cell, kind="stable")
+    points, sizes = points[order], np.bincount(cell)
+    values = _even(coarse.data)[tuple(voxels[order].T)].astype(float)
+    values -= np.repeat([part.mean() for part in np.split(values, np.cumsum(sizes)[:-1])], sizes)
+    values /= np.repeat([part.std() for part in np.split(values, np.cumsum(sizes)[:-1])], sizes)
+    starts = np.cumsum(sizes) - sizes
+    return _Brain(points.T.copy(), values, starts, sizes, center, np.cov(points.T, bias=True))
 
 
 @lru_cache(maxsize=1)
-def _template() -> _Template:
+def _template_copy() -> Volume:
     with as_file(files("nilearn.datasets.data") / TEMPLATE) as path:
-        coarse = resample(nifti.read(path), template_grid(WORKING))
-    voxels = np.argwhere(coarse.data > 0.1 * coarse.data.max())[::EVERY]
-    values = _even(coarse.data)[tuple(voxels.T)]
-    points = voxels @ coarse.grid.matrix[:3, :3].T + coarse.grid.matrix[:3, 3]
-    return _Template(points, (values - values.mean()) / values.std(), points.mean(axis=0))
+        return resample(nifti.read(path), template_grid(WORKING))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -9,10 +11,16 @@ from multiprocessing import get_context
 from typing import TypeVar
 
 from lesions.errors import WorkError
-from lesions.progress import Progress
+from lesions.progress import LOGGER, Progress
 
+WORKERS = "RAXNET_WORKERS"  # environment variable: what the configuration's `workers` says
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+
+
+def usable_workers() -> int:
+    """How many subjects may be worked on at a time: RAXNET_WORKERS, or one per processor."""
+    return int(os.environ.get(WORKERS) or 0) or os.cpu_count() or 1
 
 
 def map_subjects(
@@ -35,24 +43,31 @@ def map_subjects(
         The results in the order of `items`.
 
     Raises:
-        WorkError: A worker process died (most often for want of memory); names the subject.
+        WorkError: A worker process died (most often for want of memory), or memory ran out; names the subject.
     """
     report = progress or (lambda done, total: None)
-    if workers <= 1 or len(items) <= 1:
-        results = []
-        for item in items:
-            results.append(function(item))
-            report(len(results), len(items))
-        return results
     done: dict[int, Result] = {}
-    _run(function, items, list(range(len(items))), workers, done, report)
+    if workers <= 1 or len(items) <= 1:
+        for index, item in enumerate(items):
+            try:
+                done[index] = function(item)
+            except MemoryError:
+                raise WorkError(f"{name(item)}: out of memory; free some") from None
+            report(len(done), len(items))
+    else:
+        _run(function, items, list(range(len(items))), name, workers, done, report)
     # What is left fell with a pool that broke. Again, alone: the one that breaks now is the one to name.
-    for index in [i for i in range(len(items)) if i not in done]:
-        _run(function, items, [index], 1, done, report)
+    left = [index for index in range(len(items)) if index not in done]
+    if left:
+        logging.getLogger(LOGGER).warning(
+            "a worker process died, most likely out of memory: the last %d go on one at a time", len(left)
+        )
+    for index in left:
+        _run(function, items, [index], name, 1, done, report)
         if index not in done:
             raise WorkError(
-                f"{name(items[index])}: the worker process died, most likely out of memory; "
-                "free some memory or use fewer workers"
+                f"{name(items[index])}: the worker process died, also when it worked alone, most likely out of "
+                "memory; free some memory, or look at the size of its files"
             )
     return [done[index] for index in range(len(items))]
 
@@ -61,6 +76,7 @@ def _run(
     function: Callable[[Item], Result],
     items: Sequence[Item],
     indices: list[int],
+    name: Callable[[Item], str],
     workers: int,
     done: dict[int, Result],
     report: Progress,
@@ -70,7 +86,11 @@ def _run(
         futures: dict[Future[Result], int] = {pool.submit(function, items[i]): i for i in indices}
         try:
             for future in as_completed(futures):
-                done[futures[future]] = future.result()
+                try:
+                    done[futures[future]] = future.result()
+                except MemoryError:
+                    subject = name(items[futures[future]])
+                    raise WorkError(f"{subject}: out of memory; free some, or use fewer workers") from None
                 report(len(done), len(items))
         except BrokenProcessPool:
             return

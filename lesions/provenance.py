@@ -21,7 +21,7 @@ class ModelCard:
 
     Attributes:
         plane: axial, sagittal or coronal.
-        fold: The fold it was validated on.
+        fold: The fold it was validated on; 0 where models of several folds are averaged (see `members`).
         network: Its name in the registry.
         loss: Its name.
         grid: The grid of the scans that it was trained on.
@@ -36,6 +36,7 @@ class ModelCard:
         best_epoch: The epoch whose weights these are, from 1.
         parameters: Number of weights.
         software: Package versions.
+        members: The validation folds of the models that are averaged in it; empty for a single model.
         context: Offsets of the slices that the network sees along the plane's normal, 0 the one that it segments.
     """
 
@@ -55,6 +56,7 @@ class ModelCard:
     best_epoch: int
     parameters: int
     software: dict[str, str] = field(default_factory=dict)
+    members: tuple[int, ...] = ()
     context: Context = ONE_SLICE
 
     @property
@@ -99,6 +101,7 @@ def read_card(model: Path) -> ModelCard:
         content["grid"] = grid_from_json(content["grid"])
         rows, columns = content["canvas"]
         content["canvas"] = (tuple(rows), tuple(columns))
+        content["members"] = tuple(content.get("members", ()))
         content["context"] = tuple(content.get("context", ONE_SLICE))
         return ModelCard(**content)
     except FileNotFoundError:

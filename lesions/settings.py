@@ -38,15 +38,23 @@ class SplitSettings:
 
 @dataclass(frozen=True)
 class FusionSettings:
-    """How the planes become one mask (raxnet.md, 9).
+    """How folds become one model of a plane, and planes one mask (raxnet.md, 8 and 9).
 
     Attributes:
         rule: mean or majority.
         threshold: A voxel is lesion where the fused probability reaches it.
+        ensemble: best: the best validated fold's model of each plane; all: the mean of all folds' probabilities.
+        fold_rule: What the best fold has the highest of: mean (of Dice, recall and precision over the published
+            protocol's slices, as in the method), lesion_dice (mean Dice of lesion slices) or dice_3d (mean Dice of
+            the fold's subjects).
+        flip: Average with the scan mirrored left to right; twice the time.
     """
 
     rule: str = "mean"
     threshold: float = 0.5
+    ensemble: str = "best"
+    fold_rule: str = "mean"
+    flip: bool = False
 
     __pydantic_config__ = FORBID
 
@@ -54,6 +62,9 @@ class FusionSettings:
         """Checks each value against its rule."""
         require("rule", self.rule in ("mean", "majority"), "mean or majority", self.rule)
         require("threshold", 0 < self.threshold < 1, "above 0 and below 1", self.threshold)
+        require("ensemble", self.ensemble in ("best", "all"), "best or all", self.ensemble)
+        known = ("mean", "lesion_dice", "dice_3d")
+        require("fold_rule", self.fold_rule in known, f"one of {', '.join(known)}", self.fold_rule)
 
 
 @dataclass(frozen=True)
@@ -63,17 +74,20 @@ class GateSettings:
     Attributes:
         slice_dice: Least mean Dice over the validation slices with lesion, unsmoothed.
         fused_dice: Least mean 3-D Dice over the hold-out, fused.
+        released_drop: How far below the released model of its plane a model's mean Dice may lie, over the lesion
+            slices of a fold that both were validated on.
         fold_drift: Largest Jensen-Shannon divergence between the size categories of a fold and of the others.
     """
 
     slice_dice: float = 0.3
     fused_dice: float = 0.4
+    released_drop: float = 0.01
     fold_drift: float = 0.1
 
     __pydantic_config__ = FORBID
 
     def __post_init__(self) -> None:
         """Checks each value against its rule."""
-        for name in ("slice_dice", "fused_dice", "fold_drift"):
+        for name in ("slice_dice", "fused_dice", "released_drop", "fold_drift"):
             value = getattr(self, name)
             require(name, 0 <= value <= 1, "from 0 to 1", value)

@@ -1,15 +1,142 @@
-"""Summaries of per-slice and per-subject counts; each says its n (raxnet.md, 7 and 9)."""
+"""Summaries of per-slice and per-subject scores; each says its n and what it left out (raxnet.md, 7 and 9).
+
+Every figure follows from tables of tp, fp, fn: nothing is stored twice. Slices and subjects are never averaged
+together.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from lesions import metrics
+from lesions.bootstrap import RESAMPLES, mean_interval
+from lesions.grid import Grid
+from lesions.metrics import SCORES, SMOOTHED
+from lesions.statistics import size_category
 
-SCORES = ("dice", "recall", "precision")
+PUBLISHED, ALL, LESION = "published", "all slices", "lesion slices"
+
+
+def with_scores(counts: pd.DataFrame) -> pd.DataFrame:
+    """Adds the overlap scores of every row of tp, fp, fn; columns of `metrics.overlap`."""
+    return counts.assign(**metrics.overlap(*(counts[name].to_numpy() for name in ("tp", "fp", "fn"))))
+
+
+def with_category(rows: pd.DataFrame, table: str, grid: Grid | None = None) -> pd.DataFrame:
+    """Adds size_category, 1 to 6 by the true lesion_voxels, 0 without lesion.
+
+    Args:
+        rows: Have lesion_voxels.
+        table: "3d" for subjects, a plane for slices.
+        grid: Of the scans; None means 1 mm.
+    """
+    return rows.assign(size_category=size_category(rows["lesion_voxels"].to_numpy(), table, grid))
+
+
+def describe(
+    values: Sequence[float] | np.ndarray,
+    clusters: Sequence[Any] | np.ndarray | None = None,
+    seed: int = 0,
+    resamples: int = RESAMPLES,
+) -> dict[str, float]:
+    """Describes scores; what has no value (NaN) is counted apart, not passed over in silence.
+
+    Args:
+        values: (n,) scores.
+        clusters: (n,) whose they are: slices of one subject are not independent, so subjects are resampled.
+        seed: Of the bootstrap.
+        resamples: Of the bootstrap.
+
+    Returns:
+        n, left_out (without a value), mean, sd_population (divisor n), sd_sample (divisor n - 1), median, q1, q3,
+        ci_low, ci_high (95 % percentile bootstrap of the mean). NaN where n is too small for a figure.
+    """
+    values = np.asarray(values, dtype=np.float64).ravel()
+    kept = ~np.isnan(values)
+    base = metrics.summarize(values)
+    low, high = mean_interval(
+        values[kept], None if clusters is None else np.asarray(clusters)[kept], seed, resamples
+    )
+    n = int(base["n"])
+    return {
+        "n": n,
+        "left_out": int(len(values) - n),
+        "mean": base["mean"],
+        "sd_population": base["sd"],
+        "sd_sample": float(values[kept].std(ddof=1)) if n > 1 else float("nan"),
+        "median": base["median"],
+        "q1": base["q1"],
+        "q3": base["q3"],
+        "ci_low": low,
+        "ci_high": high,
+    }
+
+
+def summary(
+    rows: pd.DataFrame,
+    scores: Sequence[str],
+    by: Sequence[str] = (),
+    seed: int = 0,
+    resamples: int = RESAMPLES,
+) -> pd.DataFrame:
+    """Describes some scores of a table, over all its rows or group by group.
+
+    Args:
+        rows: A row per slice or per subject, with the column subject and the scores.
+        scores: Columns to describe.
+        by: Columns whose values make the groups, in order of appearance.
+        seed: Of the bootstrap, which resamples subjects.
+        resamples: Of the bootstrap.
+
+    Returns:
+        A row per group and score: `by`, score, subjects, and `describe`'s figures.
+    """
+    made = []
+    for key, group in groups(rows, by):
+        subjects = {"subjects": group["subject"].nunique()}
+        for score in scores:
+            figures = describe(group[score].to_numpy(), group["subject"].to_numpy(), seed, resamples)
+            made.append(key | {"score": score} | subjects | figures)
+    return pd.DataFrame(made)
+
+
+def pooled(counts: pd.DataFrame, by: Sequence[str] = ()) -> pd.DataFrame:
+    """Micro averages: plain scores of the summed counts, in which large lesions weigh by their voxels.
+
+    Args:
+        counts: tp, fp, fn of slices or of subjects.
+        by: Columns whose values make the groups.
+
+    Returns:
+        A row per group: `by`, n (rows), tp, fp, fn, dice, recall, precision; NaN without a row.
+    """
+    made = []
+    for key, group in groups(counts, by):
+        total = {name: int(group[name].sum()) for name in ("tp", "fp", "fn")}
+        scores = metrics.overlap(*total.values())
+        figures = {name: float(scores[name]) if len(group) else float("nan") for name in SCORES}
+        made.append(key | {"n": len(group)} | total | figures)
+    return pd.DataFrame(made)
+
+
+def protocols(counts: pd.DataFrame, seed: int) -> dict[str, pd.DataFrame]:
+    """The slices that each protocol counts.
+
+    Args:
+        counts: Rows of subject, slice, lesion_voxels, ...: every slice that is not background.
+        seed: Draws the normals of the published protocol.
+
+    Returns:
+        `published`: lesion slices and as many normals; `all slices`; `lesion slices`.
+    """
+    lesion = counts[counts["lesion_voxels"] > 0]
+    normal = counts[counts["lesion_voxels"] == 0]
+    drawn = normal.sample(min(len(lesion), len(normal)), random_state=seed)
+    return {PUBLISHED: pd.concat([lesion, drawn]), ALL: counts, LESION: lesion}
 
 
 def slice_summary(counts: pd.DataFrame, seed: int) -> pd.DataFrame:
@@ -21,34 +148,23 @@ def slice_summary(counts: pd.DataFrame, seed: int) -> pd.DataFrame:
 
     Returns:
         protocol, n, dice, recall, precision (means), dice_sd (population), dice_median, floor (mean Dice of an
-        all-empty prediction). Protocols: `published`: lesion slices and as many normals, smoothed by 1;
-        `all slices`: smoothed by 1; `lesion slices`: unsmoothed.
+        all-empty prediction). Protocols: `published` and `all slices`, smoothed by 1; `lesion slices`: unsmoothed.
     """
-    lesion = counts[counts["lesion_voxels"] > 0]
-    normal = counts[counts["lesion_voxels"] == 0]
-    drawn = normal.sample(min(len(lesion), len(normal)), random_state=seed)
-    return pd.DataFrame(
-        [
-            {"protocol": "published", **_means(pd.concat([lesion, drawn]), 1.0)},
-            {"protocol": "all slices", **_means(counts, 1.0)},
-            {"protocol": "lesion slices", **_means(lesion, 0.0)},
-        ]
-    )
-
-
-def _means(counts: pd.DataFrame, smoothing: float) -> dict[str, Any]:
-    tp, fp, fn = (counts[name].to_numpy() for name in ("tp", "fp", "fn"))
-    values = {name: getattr(metrics, name)(tp, fp, fn, smoothing) for name in SCORES}
-    nothing = np.zeros_like(tp)
-    floor = metrics.dice(nothing, nothing, tp + fn, smoothing)
-    row: dict[str, Any] = {"n": len(counts)} | {name: _mean(values[name]) for name in SCORES}
-    spread = float(np.std(values["dice"], ddof=0)) if len(counts) > 1 else float("nan")
-    median = float(np.median(values["dice"])) if len(counts) else float("nan")
-    return row | {"dice_sd": spread, "dice_median": median, "floor": _mean(floor)}
-
-
-def _mean(values: np.ndarray) -> float:
-    return float(np.mean(values)) if len(values) else float("nan")
+    made = []
+    for protocol, rows in protocols(with_scores(counts), seed).items():
+        names = SCORES if protocol == LESION else SMOOTHED
+        dice = metrics.summarize(rows[names[0]].to_numpy())
+        floor = rows["floor"] if protocol != LESION else np.zeros(len(rows))
+        made.append(
+            {"protocol": protocol, "n": len(rows)}
+            | {plain: rows[name].mean() for plain, name in zip(SCORES, names, strict=True)}
+            | {
+                "dice_sd": dice["sd"],
+                "dice_median": dice["median"],
+                "floor": np.mean(floor) if len(rows) else np.nan,
+            }
+        )
+    return pd.DataFrame(made)
 
 
 def holdout_summary(rows: pd.DataFrame) -> pd.DataFrame:
@@ -61,14 +177,20 @@ def holdout_summary(rows: pd.DataFrame) -> pd.DataFrame:
         prediction, n, dice, dice_sd (population), dice_median, recall, precision, volume_difference; in order
         of appearance.
     """
-    out = []
-    for prediction, group in rows.groupby("prediction", sort=False):
-        row = {"prediction": prediction, "n": len(group)}
-        row |= {
-            "dice": group["dice"].mean(),
-            "dice_sd": group["dice"].std(ddof=0),
-            "dice_median": group["dice"].median(),
-        }
-        row |= {name: group[name].mean() for name in ("recall", "precision", "volume_difference")}
-        out.append(row)
-    return pd.DataFrame(out)
+    made = []
+    for key, group in groups(rows, ["prediction"]):
+        dice = {"dice": group["dice"].mean(), "dice_sd": group["dice"].std(ddof=0)}
+        dice["dice_median"] = group["dice"].median()
+        means = {name: group[name].mean() for name in ("recall", "precision", "volume_difference")}
+        made.append(key | {"n": len(group)} | dice | means)
+    return pd.DataFrame(made)
+
+
+def groups(rows: pd.DataFrame, by: Sequence[str]) -> Iterator[tuple[dict[str, Any], pd.DataFrame]]:
+    """Each group's key by column and its rows, in order of appearance; without `by` all rows, even none."""
+    if not by:
+        yield {}, rows
+        return
+    names = by[0] if len(by) == 1 else list(by)  # pandas 1.5 warns of a list of one
+    for key, group in rows.groupby(names, sort=False, dropna=False, observed=True):
+        yield dict(zip(by, key if isinstance(key, tuple) else (key,), strict=True)), group

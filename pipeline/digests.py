@@ -11,9 +11,17 @@ SCHEMA = ROOT / "schema" / "schema.pbtxt"
 
 DATA = ("lesions/errors.py", "lesions/grid.py", "lesions/nifti.py", "lesions/dataset.py")
 RECORDS = (*DATA, "lesions/slices.py", "lesions/ingest.py", "trainer/records.py")
+SUMMARIES = (
+    "lesions/metrics.py",
+    "lesions/statistics.py",  # size categories
+    "lesions/bootstrap.py",
+    "lesions/summaries.py",
+    "lesions/files.py",
+)
 CODE = {
     "DatasetValidator": (
         *DATA,
+        "lesions/mni.py",
         "lesions/checks.py",
         "lesions/manifest.py",
         "components/dataset_validator.py",
@@ -38,23 +46,48 @@ CODE = {
     ),
     "Export": ("trainer/signatures.py", "trainer/job.py"),
     "SliceEvaluator": (
-        "lesions/metrics.py",
-        "lesions/summaries.py",
+        *SUMMARIES,
+        "trainer/input.py",
+        "trainer/records.py",
         "trainer/evaluate.py",
         "components/slice_evaluator.py",
-        "components/blessing.py",
+        "components/tfma_evaluation.py",
     ),
-    "FoldSelector": ("components/fold_selector.py",),
+    "FoldSelector": (
+        "lesions/provenance.py",
+        "trainer/ensemble.py",
+        "components/baseline.py",
+        "components/fold_selector.py",
+    ),
     "FusionEvaluator": (
-        "lesions/grid.py",
+        *SUMMARIES,
+        *DATA,
         "lesions/slices.py",
+        "lesions/ingest.py",
+        "lesions/provenance.py",
+        "lesions/mni.py",
         "lesions/fusion.py",
-        "lesions/metrics.py",
-        "lesions/summaries.py",
+        "lesions/box.py",
+        "lesions/lesionwise.py",
+        "lesions/surface.py",
+        "lesions/scoring.py",
+        "lesions/calibration.py",
+        "lesions/significance.py",
         "serving/segmenter.py",
         "serving/predictor.py",
+        "serving/bids.py",
+        "serving/bids_app.py",
+        "serving/derivative.py",
+        "serving/sidecar.py",
         "components/holdout.py",
         "components/fusion_evaluator.py",
+    ),
+    "Blesser": (
+        "lesions/metrics.py",
+        "components/baseline.py",
+        "components/blessing.py",
+        "components/release.py",
+        "components/blesser.py",
     ),
     "Release": ("components/release.py",),
     "ReportGen": ("reports", "components/report_gen.py"),

@@ -16,6 +16,7 @@ import filelock
 from lesions import dataset as data_set
 from lesions.errors import InputError, WorkError
 from lesions.files import write_text
+from lesions.parallel import WORKERS
 from lesions.progress import LOGGER
 from pipeline import console, device, executions, trainings
 from pipeline.config import DATABASE, Config
@@ -123,6 +124,7 @@ def _run(config: Config, data_digest: str, log_file: Path, prepare: bool) -> Run
     start = time.monotonic()
     log.info("device: %s", device.choose(config.device))
     log.info("log: %s", log_file)
+    os.environ[WORKERS] = str(config.processes)
     from pipeline.pipeline import GATE, create_pipeline
 
     pipeline = create_pipeline(config, data_digest, str(_schema(config.root)))

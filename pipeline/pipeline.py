@@ -15,6 +15,7 @@ from tfx.proto import pusher_pb2, trainer_pb2
 
 from components import pusher_executor
 from components.anomaly_gate import AnomalyGate
+from components.blesser import Blesser
 from components.dataset_validator import DatasetValidator
 from components.fold_gen import FoldGen
 from components.fold_selector import FoldSelector
@@ -77,18 +78,29 @@ def create_pipeline(config: Config, data_digest: str, schema_file: str) -> Pipel
         nodes += [*trained, selectors[plane]]
 
     models = {f"model_{p}": s.outputs["model"] for p, s in selectors.items()}
-    blessings = {f"blessing_{p}": s.outputs["blessing"] for p, s in selectors.items()}
+    selections = {f"selection_{p}": s.outputs["selection"] for p, s in selectors.items()}
     fusion = FusionEvaluator(
         manifest=manifest,
         fold_map=fold_map,
+        data=str(config.data),
         rule=config.fusion.rule,
         threshold=config.fusion.threshold,
-        fused_dice=config.gates.fused_dice,
+        flip=int(config.fusion.flip),
+        seed=config.split.seed,
         code=code_digest("FusionEvaluator"),
         **models,
-        **blessings,
     )
-    pushers = {p: _pusher(config, p, s, fusion) for p, s in selectors.items()}
+    # Thresholds only here, behind everything that runs a model.
+    blesser = Blesser(
+        evaluation=fusion.outputs["evaluation"],
+        slice_dice=config.gates.slice_dice,
+        fused_dice=config.gates.fused_dice,
+        released_drop=config.gates.released_drop,
+        serving_models=str(config.serving_models),
+        code=code_digest("Blesser"),
+        **selections,
+    )
+    pushers = {p: _pusher(config, p, s, blesser) for p, s in selectors.items()}
     release = Release(
         evaluation=fusion.outputs["evaluation"],
         serving_models=str(config.serving_models),
@@ -101,12 +113,13 @@ def create_pipeline(config: Config, data_digest: str, schema_file: str) -> Pipel
         fold_map=fold_map,
         gate=gate.outputs["report"],
         evaluation=fusion.outputs["evaluation"],
+        blessing=blesser.outputs["blessing"],
         release=release.outputs["release"],
         configuration=dump(config),
         code=code_digest("ReportGen"),
-        **{f"selection_{p}": s.outputs["selection"] for p, s in selectors.items()},
+        **selections,
     )
-    nodes += [fusion, *pushers.values(), release, report]
+    nodes += [fusion, blesser, *pushers.values(), release, report]
     return Pipeline(
         pipeline_name=NAME,
         pipeline_root=str(config.root / "artifacts"),
@@ -153,15 +166,19 @@ def _plane(config: Config, plane: str, examples: Any, gate: BaseNode) -> tuple[l
             examples=examples,
             plane=plane,
             fold=fold,
-            slice_dice=config.gates.slice_dice,
             seed=config.split.seed,
             code=code_digest("SliceEvaluator"),
         ).with_id(f"SliceEvaluator_{plane}_{fold}")
         nodes += [trainer, evaluator]
         inputs[f"model_{fold}"] = trainer.outputs["model"]
         inputs[f"evaluation_{fold}"] = evaluator.outputs["evaluation"]
-        inputs[f"blessing_{fold}"] = evaluator.outputs["blessing"]
-    selector = FoldSelector(plane=plane, code=code_digest("FoldSelector"), **inputs)
+    selector = FoldSelector(
+        plane=plane,
+        rule=config.fusion.fold_rule,
+        ensemble=config.fusion.ensemble,
+        code=code_digest("FoldSelector"),
+        **inputs,
+    )
     return nodes, selector.with_id(f"FoldSelector_{plane}")
 
 
@@ -183,11 +200,11 @@ def _trainer(config: Config, plane: str, fold: int, examples: Any) -> BaseNode:
     ).with_id(f"Trainer_{plane}_{fold}")
 
 
-def _pusher(config: Config, plane: str, selector: BaseNode, fusion: BaseNode) -> BaseNode:
+def _pusher(config: Config, plane: str, selector: BaseNode, blesser: BaseNode) -> BaseNode:
     folder = pusher_pb2.PushDestination.Filesystem(base_directory=str(config.serving_models / plane))
     return Pusher(
         model=selector.outputs["model"],
-        model_blessing=fusion.outputs["blessing"],
+        model_blessing=blesser.outputs["blessing"],
         push_destination=pusher_pb2.PushDestination(filesystem=folder),
         custom_executor_spec=executor_spec.ExecutorClassSpec(pusher_executor.Executor),
     ).with_id(f"Pusher_{plane}")

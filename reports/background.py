@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 
+from lesions.checks import ERROR, NOTE, SEVERITIES, WARNING
 from reports import curves, distributions, style
 from reports.blocks import Block, Code, Image, Section, TableBlock, Text
 from reports.content import RunReport, Training
@@ -27,15 +28,24 @@ def dataset(content: RunReport) -> Section:
 
 
 def _findings(findings: pd.DataFrame) -> list[Block]:
+    """What was put aside and what was only said: counted by kind, then file by file, gravest first."""
     if findings.empty:
         return [Text("Nothing was left out: every file passed its checks.", "good")]
-    errors = findings[findings["severity"] == "error"]
-    out = errors["subject"].nunique()
-    notes = _count(len(findings) - len(errors), "note")
-    text = f"Left out: {_count(out, 'subject')} ({_count(len(errors), 'error')}); {notes}."
-    ordered = pd.concat([errors, findings.drop(errors.index)])
-    made = table(ordered, "What the checks found: errors are left out, notes are not", most=MOST_FINDINGS)
-    return [Text(text, "bad" if out else ""), TableBlock(made)]
+    findings = findings.sort_values("severity", key=lambda s: s.map(SEVERITIES.index), kind="stable")
+    counts = {severity: int((findings["severity"] == severity).sum()) for severity in SEVERITIES}
+    errors = findings[findings["severity"] == ERROR]
+    out = len(errors.groupby(["subject", errors.get("session", errors["subject"])]))
+    text = f"Left out: {_count(out, 'scan')} ({_count(counts[ERROR], 'error')}); "
+    if counts[WARNING]:
+        text += f"{_count(counts[WARNING], 'warning')} (used, but to be looked at); "
+    text += f"{_count(counts[NOTE], 'note')}."
+    kinds = findings.groupby(["severity", "problem"], sort=False).size().rename("files").reset_index()
+    kinds = kinds.sort_values("files", ascending=False, kind="stable")
+    kinds = kinds.sort_values("severity", key=lambda s: s.map(SEVERITIES.index), kind="stable")
+    caption = "What the checks found, file by file: errors are left out, warnings and notes are not"
+    details = table(findings.drop(columns="session", errors="ignore"), caption, most=MOST_FINDINGS)
+    tone = "bad" if counts[ERROR] or counts[WARNING] else ""
+    return [Text(text, tone), TableBlock(table(kinds, "What the checks found, by kind")), TableBlock(details)]
 
 
 def _count(count: int, noun: str) -> str:

@@ -60,7 +60,8 @@ class RunReport:
         statement: What the models were trained on (`lesions.provenance.statement`).
         phantom: True where the scans are synthetic.
         dataset: Facts of the data set, name -> value.
-        findings: subject, file, problem, expected, found, remedy, severity ("error": left out; "note").
+        findings: subject, file, problem, expected, found, remedy, severity ("error": left out; "warning": used,
+            but to be looked at; "note"); session, where subjects have some.
         grid: Grid of the scans, for sizes in milliliters and square millimeters; None: 1 mm is not assumed,
             sizes stay in voxels.
         tables_3d: subject, lesions, voxels, largest: a row per subject.

@@ -16,6 +16,7 @@ MISSING = "-"
 LABELS = {
     "subject": "Subject",
     "file": "File",
+    "files": "Files",
     "problem": "Problem",
     "expected": "Expected",
     "found": "Found",
@@ -154,12 +155,23 @@ def _flat(value: Any) -> str:
 
 def text_table(frame: pd.DataFrame, digits: dict[str, int] | None = None) -> str:
     """A frame for the terminal: aligned columns, a line under the headings, no line end at the end."""
-    made = table(frame, "", digits)
+    return as_text(table(frame, "", digits))
+
+
+def as_text(made: Table) -> str:
+    """A table for the terminal, as `text_table`; without caption and note."""
     lines = [made.columns, *made.rows]
     widths = [max(len(line[i]) for line in lines) for i in range(len(made.columns))]
     made_lines = [_aligned(line, widths, made.right) for line in lines]
     made_lines.insert(1, "  ".join("-" * width for width in widths))
     return "\n".join(made_lines)
+
+
+def as_markdown(made: Table) -> str:
+    """A table in Markdown: its caption in bold, the rows, its note; no line end at the end."""
+    lines = [made.columns, tuple("---:" if right else "---" for right in made.right), *made.rows]
+    body = "\n".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |" for line in lines)
+    return f"**{made.caption}**\n\n{body}" + (f"\n\n{made.note}" if made.note else "")
 
 
 def _aligned(cells: Iterable[str], widths: list[int], right: tuple[bool, ...]) -> str:

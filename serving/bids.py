@@ -13,6 +13,7 @@ from lesions.errors import InputError
 BIDS_VERSION = "1.9.0"
 LABEL = "label-L"  # BIDS' own abbreviation of lesion, and ATLAS's
 DESC = "desc-raxnet"
+UNCERTAINTY = "desc-uncertainty"  # of the map of where the planes disagree
 NIFTI = (".nii.gz", ".nii")
 
 # Where `sub-*` folders lie: BIDS, ATLAS as downloaded, one folder up, one cohort, ATLAS in BIDS.
@@ -67,14 +68,14 @@ class InputScan:
         """The scan as a BIDS URI."""
         return f"bids:{self.link}:{self.path.relative_to(self.root).as_posix()}"
 
-    def output(self, out: Path, ending: str) -> Path:
+    def output(self, out: Path, ending: str, desc: str = DESC) -> Path:
         """The derivative's file; `ending` is for example "mask.nii.gz".
 
         Source entities stay whole, `space` too: the grid is the scan's own. Label and description come last.
         """
         kept = [e for e in self.entities if not e.startswith(("label-", "desc-"))]
         folder = Path(out, *filter(None, (self.subject, self.session)), "anat")
-        return folder / "_".join([*kept, LABEL, DESC, ending])
+        return folder / "_".join([*kept, LABEL, desc, ending])
 
 
 def find_scans(inputs: Sequence[str | Path], participants: Iterable[str] = ()) -> tuple[InputScan, ...]:

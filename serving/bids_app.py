@@ -5,10 +5,8 @@ from __future__ import annotations
 import csv
 import io
 import json
-import os
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,13 +16,12 @@ from lesions.errors import InputError, WorkError
 from lesions.files import write_text
 from lesions.progress import Progress
 from serving import sidecar
-from serving.bids import BIDS_VERSION, DESC, LABEL, InputScan
+from serving.bids import DESC, LABEL, UNCERTAINTY, InputScan
+from serving.derivative import as_json, check_out, save
 from serving.predictor import Predictor
 from serving.segmenter import check_options, segment
 
-DESCRIPTION = "dataset_description.json"
 GROUP = "group_lesions"
-CODE = "raxnet segment"
 
 # Column of the group's table: key of the sidecar, meaning.
 _COLUMNS = {
@@ -32,8 +29,14 @@ _COLUMNS = {
     "lesion_voxels": ("LesionVoxels", "Voxels of all lesions", None),
     "lesions": ("LesionCount", "Connected lesions (26 neighbors)", None),
     "plane_disagreement": ("PlaneDisagreement", "One minus the mean Dice of the planes' own masks", None),
+    "uncertainty_in_mask": (
+        "UncertaintyInMask",
+        "Mean over the mask's voxels of the largest less the smallest probability of the planes",
+        None,
+    ),
     "fusion_rule": ("FusionRule", "How the planes became one mask", None),
     "threshold": ("Threshold", "A voxel is lesion where the fused probability reaches it", None),
+    "flip": ("FlipAveraged", "Averaged with the scan mirrored left to right", None),
     "training": ("TrainingStatement", "What the models were trained on", None),
 }
 
@@ -68,6 +71,7 @@ def participant(
     rule: str = "mean",
     threshold: float = 0.5,
     progress: Progress | None = None,
+    flip: bool = False,
 ) -> Iterator[Outcome]:
     """Segments scan after scan; a scan that fails is told and the others go on.
 
@@ -78,6 +82,7 @@ def participant(
         rule: "mean" or "majority".
         threshold: See `serving.segmenter.segment`.
         progress: Called with (slices done, slices in all) of each scan.
+        flip: See `serving.segmenter.segment`.
 
     Yields:
         One outcome for each scan, in order.
@@ -86,9 +91,9 @@ def participant(
         InputError: An option is out of range, or `out` cannot be written or holds another data set.
     """
     check_options(rule, threshold)
-    _check_out(out)
+    check_out(out)
     for scan in scans:
-        yield _safely(scan, out, predictor, rule, threshold, progress)
+        yield _safely(scan, out, predictor, progress, rule=rule, threshold=threshold, flip=flip)
 
 
 def group(out: Path) -> Path:
@@ -110,17 +115,17 @@ def group(out: Path) -> Path:
     for path in found:
         table.writerow(_row(out, path))
     write_text(out / f"{GROUP}.tsv", text.getvalue())
-    write_text(out / f"{GROUP}.json", _json(_dictionary()))
+    write_text(out / f"{GROUP}.json", as_json(_dictionary()))
     return out / f"{GROUP}.tsv"
 
 
 def _safely(
-    scan: InputScan, out: Path, predictor: Predictor, rule: str, threshold: float, progress: Progress | None
+    scan: InputScan, out: Path, predictor: Predictor, progress: Progress | None, **options: Any
 ) -> Outcome:
     start = time.monotonic()
     mask = scan.output(out, "mask.nii.gz")
     try:
-        facts, reused = _one(scan, out, predictor, rule, threshold, progress)
+        facts, reused = _one(scan, out, predictor, progress, **options)
     except (InputError, WorkError) as error:
         text = str(error) if str(error).startswith(str(scan.path)) else f"{scan.path}: {error}"
         return Outcome(scan, mask, error=text, bad_input=isinstance(error, InputError))
@@ -130,27 +135,15 @@ def _safely(
 
 
 def _one(
-    scan: InputScan, out: Path, predictor: Predictor, rule: str, threshold: float, progress: Progress | None
+    scan: InputScan, out: Path, predictor: Predictor, progress: Progress | None, **options: Any
 ) -> tuple[dict[str, Any], bool]:
     volume = nifti.read(scan.path)
-    facts = sidecar.key(scan, predictor, rule, threshold)
+    facts = sidecar.key(scan, predictor, **options)
     former = _former(scan, out)
     if former and all(former.get(name) == value for name, value in facts.items()):
         return former, True
-    done = segment(volume, predictor, rule, threshold, progress)
-    content = sidecar.describe(scan, done, predictor, facts)
-    _describe_dataset(scan, out, content["TrainingStatement"])
-    phantom = any(predictor.card(plane).phantom for plane in predictor.planes)
-    note = "models trained on PHANTOM data" if phantom else "for research"
-    with suppress(OSError):
-        scan.output(out, "mask.json").unlink()  # written last, it says that all is there
-    nifti.write(
-        scan.output(out, "probseg.nii.gz"), done.probability, f"raxnet lesion probability; {note}", scan.path
-    )
-    nifti.write(scan.output(out, "mask.nii.gz"), done.mask, f"raxnet lesion mask; {note}", scan.path)
-    write_text(scan.output(out, "probseg.json"), _json(content))
-    write_text(scan.output(out, "mask.json"), _json(content))
-    return content, False
+    done = segment(volume, predictor, progress=progress, **options)
+    return save(scan, out, done, predictor, facts), False
 
 
 def _former(scan: InputScan, out: Path) -> dict[str, Any]:
@@ -165,49 +158,10 @@ def _former(scan: InputScan, out: Path) -> dict[str, Any]:
             f"{scan.path}: {scan.output(out, 'mask.nii.gz')} is the mask of another scan; "
             "choose another output folder"
         )
-    files = (scan.output(out, ending) for ending in ("mask.nii.gz", "probseg.nii.gz"))
+    files = [scan.output(out, ending) for ending in ("mask.nii.gz", "probseg.nii.gz")]
+    if len(content.get("Planes", [])) > 1:
+        files.append(scan.output(out, "probseg.nii.gz", UNCERTAINTY))
     return content if all(file.is_file() for file in files) else {}
-
-
-def _check_out(out: Path) -> None:
-    """Before minutes of work: may it be written, and is it ours?"""
-    nearest = next(folder for folder in (out, *out.absolute().parents) if folder.exists())
-    if not nearest.is_dir() or not os.access(nearest, os.W_OK | os.X_OK):
-        raise InputError(
-            f"{out}: cannot be written ({nearest} is no folder that you may write); choose another"
-        )
-    description = _read_description(out)
-    makers = description.get("GeneratedBy", [])
-    if description and not any(maker.get("Name") == sidecar.GENERATOR for maker in makers):
-        name = description.get("Name", "unnamed")
-        raise InputError(f"{out}: holds another data set ({name}); choose an output folder of its own")
-
-
-def _read_description(out: Path) -> dict[str, Any]:
-    with suppress(FileNotFoundError, NotADirectoryError):
-        try:
-            return dict(json.loads((out / DESCRIPTION).read_text()))
-        except ValueError:
-            raise InputError(
-                f"{out / DESCRIPTION}: not readable as JSON; choose another output folder"
-            ) from None
-    return {}
-
-
-def _describe_dataset(scan: InputScan, out: Path, trained: str) -> None:
-    links = _read_description(out).get("DatasetLinks", {})
-    links[scan.link] = Path(os.path.relpath(scan.root.resolve(), out.resolve())).as_posix()
-    maker = {"Name": sidecar.GENERATOR, "Version": sidecar.version(), "Description": f"{CODE}. {trained}"}
-    content = {
-        "Name": "RAX-Net stroke lesion masks",
-        "BIDSVersion": BIDS_VERSION,
-        "DatasetType": "derivative",
-        "GeneratedBy": [maker],
-        "DatasetLinks": dict(sorted(links.items())),
-    }
-    text = _json(content)
-    if not (out / DESCRIPTION).is_file() or (out / DESCRIPTION).read_text() != text:
-        write_text(out / DESCRIPTION, text)
 
 
 def _row(out: Path, path: Path) -> list[Any]:
@@ -235,7 +189,3 @@ def _dictionary() -> dict[str, dict[str, str]]:
         "Description": "Whether the scan lies in MNI space; if not, the mask may be wrong"
     }
     return columns
-
-
-def _json(content: Any) -> str:
-    return json.dumps(content, indent=2, ensure_ascii=False) + "\n"

@@ -43,11 +43,12 @@ class Predictor(Protocol):
 class SavedModelPredictor:
     """SavedModels, loaded when first used."""
 
-    def __init__(self, folders: Mapping[str, Path]) -> None:
+    def __init__(self, folders: Mapping[str, Path], version: str | None = None) -> None:
         """Reads the models' cards.
 
         Args:
             folders: The SavedModel folder of each plane.
+            version: What to call them all; None: each by its folder's name.
 
         Raises:
             InputError: No folder given, a card is missing or damaged, or the models do not belong together.
@@ -55,6 +56,7 @@ class SavedModelPredictor:
         if not folders:
             raise InputError("no model given; name the SavedModel of one plane at least")
         self._folders = {plane: Path(folders[plane]) for plane in PLANES if plane in folders}
+        self._version = version
         self._cards = {plane: read_card(folder) for plane, folder in self._folders.items()}
         self._loaded: dict[str, tuple[Any, Callable[..., Any]]] = {}
         _check_cards(self._folders, self._cards)
@@ -74,7 +76,10 @@ class SavedModelPredictor:
 
     @cached_property
     def _identities(self) -> dict[str, dict[str, str]]:
-        return {p: {"version": f.name, "sha256": folder_digest(f)} for p, f in self._folders.items()}
+        return {
+            plane: {"version": self._version or folder.name, "sha256": folder_digest(folder)}
+            for plane, folder in self._folders.items()
+        }
 
     def predict(self, plane: str, slices: np.ndarray) -> np.ndarray:
         """Probabilities (n, h, w) float32 of slices or stacks (see `Predictor`), `SLICES_PER_CALL` to a call.

@@ -7,16 +7,15 @@ from itertools import combinations
 
 import numpy as np
 
-from lesions import nifti, slices
+from lesions import fusion, nifti, slices
 from lesions.errors import InputError
-from lesions.fusion import fuse_majority, fuse_mean
 from lesions.grid import Grid, Volume, resample
 from lesions.mni import MniCheck, mni_check
 from lesions.progress import Progress
 from lesions.slices import ONE_SLICE, Context
 from serving.predictor import SLICES_PER_CALL, Predictor
 
-RULES = {"mean": fuse_mean, "majority": fuse_majority}
+RULES = {"mean": fusion.fuse_mean, "majority": fusion.fuse_majority}
 BLURRED = 1e-3  # of the maximum: what reslicing spreads into empty slices stays below
 
 
@@ -33,6 +32,8 @@ class Segmentation:
         planes: The planes used.
         mni: Whether the scan lies in MNI space.
         disagreement: One minus the mean Dice of the planes' own masks, pair by pair; None with one plane.
+        uncertainty: Where the planes disagree, on the scan's own grid: at each voxel the largest less the smallest
+            of their probabilities, float32, 0 (they agree) to 1; None with one plane.
         messages: What the user should know, a line each.
     """
 
@@ -44,6 +45,7 @@ class Segmentation:
     planes: tuple[str, ...]
     mni: MniCheck
     disagreement: float | None
+    uncertainty: Volume | None
     messages: tuple[str, ...]
 
 
@@ -53,6 +55,7 @@ def segment(
     rule: str = "mean",
     threshold: float = 0.5,
     progress: Progress | None = None,
+    flip: bool = False,
 ) -> Segmentation:
     """Segments one T1 volume in any orientation and spacing (raxnet.md, 9 and 10).
 
@@ -62,6 +65,7 @@ def segment(
         rule: "mean" of the planes' probabilities, or "majority" of their masks.
         threshold: Lesion where the probability is this or more, above 0 and below 1.
         progress: Called with (slices done, slices in all).
+        flip: Predict the scan mirrored left to right too, and average; twice the time.
 
     Returns:
         Masks and probabilities on the scan's own grid and on the models'.
@@ -74,9 +78,10 @@ def segment(
     grid = predictor.card(predictor.planes[0]).grid
     check = mni_check(volume)
     template = to_grid(volume, grid)
-    by_plane = _predict(template, _floor(volume, template), predictor, progress)
+    by_plane = _predict(template, _floor(volume, template), predictor, progress, flip)
     probability, mask = RULES[rule](list(by_plane.values()), threshold)
     native = to_grid(Volume(probability, grid), volume.grid)
+    apart = Volume(fusion.disagreement(by_plane.values()), grid) if len(by_plane) > 1 else None
     return Segmentation(
         probability=native,
         mask=_native_mask(Volume(mask, grid), native, threshold if rule == "mean" else None),
@@ -86,6 +91,7 @@ def segment(
         planes=predictor.planes,
         mni=check,
         disagreement=disagreement([p >= threshold for p in by_plane.values()]),
+        uncertainty=to_grid(apart, volume.grid) if apart else None,
         messages=_messages(volume, template, check),
     )
 
@@ -151,22 +157,30 @@ def _floor(volume: Volume, template: Volume) -> float:
 
 
 def _predict(
-    volume: Volume, floor: float, predictor: Predictor, progress: Progress | None
+    volume: Volume, floor: float, predictor: Predictor, progress: Progress | None, flip: bool
 ) -> dict[str, np.ndarray]:
-    """Probabilities (X, Y, Z) of each plane; empty slices are not sent, they stay 0 (raxnet.md, 4)."""
-    filled = {plane: _filled(slices.cut(volume.data, plane), floor) for plane in predictor.planes}
-    done, total = 0, sum(len(rows) for rows in filled.values())
+    """Probabilities (X, Y, Z) of each plane; empty slices are not sent, they stay 0 (raxnet.md, 4).
+
+    The first axis of the models' grid runs from left to right: mirrored along it, sagittal slices come in reverse
+    order, rows of the other planes' slices are reversed. A view of the mirrored data does both.
+    """
+    views = [volume.data, volume.data[::-1]] if flip else [volume.data]
+    filled = {plane: [_filled(slices.cut(v, plane), floor) for v in views] for plane in predictor.planes}
+    done, total = 0, sum(len(rows) for plane in filled.values() for rows in plane)
     found = {}
     for plane in predictor.planes:
-        whole, context = slices.cut(volume.data, plane), predictor.card(plane).context
-        answer = np.zeros(whole.shape, np.float32)
-        for start in range(0, len(filled[plane]), SLICES_PER_CALL):
-            rows = filled[plane][start : start + SLICES_PER_CALL]
-            answer[rows] = predictor.predict(plane, _asked(whole, rows, context, filled[plane]))
-            done += len(rows)
-            if progress:
-                progress(done, total)
-        found[plane] = slices.put_back(answer, plane)
+        context, answers = predictor.card(plane).context, []
+        for view, rows in zip(views, filled[plane], strict=True):
+            stack = slices.cut(view, plane)
+            answer = np.zeros(stack.shape, np.float32)
+            for start in range(0, len(rows), SLICES_PER_CALL):
+                some = rows[start : start + SLICES_PER_CALL]
+                answer[some] = predictor.predict(plane, _asked(stack, some, context, rows))
+                done += len(some)
+                if progress:
+                    progress(done, total)
+            answers.append(slices.put_back(answer, plane))
+        found[plane] = (answers[0] + answers[1][::-1]) / np.float32(2) if flip else answers[0]
     return found
 
 

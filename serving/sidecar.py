@@ -17,6 +17,10 @@ from serving.predictor import Predictor
 from serving.segmenter import Segmentation
 
 GENERATOR = "raxnet"
+UNCERTAINTY = (
+    "Where the planes disagree: at each voxel the largest less the smallest of their lesion probabilities, 0 (they "
+    "agree) to 1 (one is sure of lesion, another of none), in steps of 0.001. Not a probability of error."
+)
 _SOFTWARE = ("raxnet-pipeline", "tensorflow", "numpy", "scipy", "nibabel")
 
 
@@ -42,13 +46,16 @@ def statement(predictor: Predictor) -> str:
     return " ".join(dict.fromkeys(predictor.card(plane).statement() for plane in predictor.planes))
 
 
-def key(scan: InputScan, predictor: Predictor, rule: str, threshold: float) -> dict[str, Any]:
+def key(
+    scan: InputScan, predictor: Predictor, rule: str, threshold: float, flip: bool = False
+) -> dict[str, Any]:
     """All that a mask depends on; a mask with the same key need not be made again."""
     return {
         "InputSHA256": file_digest(scan.path),
         "Models": {plane: _model(predictor, plane) for plane in predictor.planes},
         "FusionRule": rule,
         "Threshold": threshold,
+        "FlipAveraged": flip,
         "GeneratedBy": {"Name": GENERATOR, "Version": version()},
     }
 
@@ -60,6 +67,7 @@ def _model(predictor: Predictor, plane: str) -> dict[str, Any]:
         "SHA256": identity["sha256"],
         "Network": card.network,
         "Fold": card.fold,
+        "AveragedFolds": list(card.members),
         "DataSet": card.dataset,
         "Phantom": card.phantom,
         "Subjects": card.subjects,
@@ -79,6 +87,7 @@ def describe(
         **lesion_numbers(done.mask),
         "Planes": list(done.planes),
         "PlaneDisagreement": _rounded(done.disagreement),
+        "UncertaintyInMask": _rounded(uncertainty_in_mask(done)),
         "TrainingStatement": trained,
         "MNICheck": {
             "Verdict": done.mni.verdict,
@@ -90,6 +99,14 @@ def describe(
         **facts,
         "Software": {"python": platform.python_version(), **{name: version(name) for name in _SOFTWARE}},
     }
+
+
+def uncertainty_in_mask(done: Segmentation) -> float | None:
+    """Mean of the planes' uncertainty over the mask's voxels; None with one plane or an empty mask."""
+    inside = done.mask.data > 0
+    if done.uncertainty is None or not inside.any():
+        return None
+    return float(done.uncertainty.data[inside].mean(dtype=np.float64))
 
 
 def lesion_numbers(mask: Volume) -> dict[str, Any]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
-from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -36,14 +35,13 @@ FEATURES = {
 
 def encode(record: Slice) -> bytes:
     """Serializes a slice as a tf.Example; pixels stay raw bytes."""
-    features = {}
-    for name, value in asdict(record).items():
+    example = tf.train.Example()
+    for name, value in vars(record).items():
+        feature = example.features.feature[name]
         if isinstance(value, int):
-            features[name] = tf.train.Feature(int64_list=tf.train.Int64List(value=[value]))
+            feature.int64_list.value.append(value)
         else:
-            data = value.encode() if isinstance(value, str) else value
-            features[name] = tf.train.Feature(bytes_list=tf.train.BytesList(value=[data]))
-    example = tf.train.Example(features=tf.train.Features(feature=features))
+            feature.bytes_list.value.append(value.encode() if isinstance(value, str) else value)
     return example.SerializeToString(deterministic=True)
 
 
@@ -101,6 +99,8 @@ def index_path(examples: Path, fold: int, subject: str) -> Path:
 def write_shard(examples: Path, fold: int, subject: str, records: Iterable[Slice]) -> int:
     """Writes a subject's shard and its index, the shard last; returns the number of records.
 
+    Both are written under other names first, which are removed where something goes wrong.
+
     Args:
         examples: Folder of a plane's Examples artifact.
         fold: From 1.
@@ -109,10 +109,25 @@ def write_shard(examples: Path, fold: int, subject: str, records: Iterable[Slice
     """
     path, index = shard_path(examples, fold, subject), index_path(examples, fold, subject)
     partial = examples / "partial" / f"{subject}.{os.getpid()}"
+    rows_file = partial.with_name(f"{partial.name}.npy")
     for folder in (path.parent, index.parent, partial.parent):
         folder.mkdir(parents=True, exist_ok=True)
+    try:
+        rows = _write_records(partial, records)
+        with rows_file.open("wb") as stream:
+            np.save(stream, rows)
+        rows_file.replace(index)
+        partial.replace(path)
+    finally:
+        rows_file.unlink(missing_ok=True)
+        partial.unlink(missing_ok=True)
+    return len(rows)
+
+
+def _write_records(path: Path, records: Iterable[Slice]) -> np.ndarray:
+    """Writes records one after another; returns the rows of their index."""
     rows, offset = [], 0
-    with tf.io.TFRecordWriter(str(partial)) as writer:
+    with tf.io.TFRecordWriter(str(path)) as writer:
         for record in records:
             data = encode(record)
             writer.write(data)
@@ -120,8 +135,4 @@ def write_shard(examples: Path, fold: int, subject: str, records: Iterable[Slice
                 (record.slice, offset + _HEADER, len(data), record.lesion_voxels, record.size_category)
             )
             offset += _HEADER + len(data) + _FOOTER
-    with partial.with_suffix(".npy").open("wb") as stream:
-        np.save(stream, np.array(rows, dtype=INDEX))
-    partial.with_suffix(".npy").replace(index)
-    partial.replace(path)
-    return len(rows)
+    return np.array(rows, dtype=INDEX)

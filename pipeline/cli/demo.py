@@ -19,6 +19,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--out", type=Path, default=Path("demo"), help="folder for everything (default: ./demo)"
     )
     parser.add_argument("--seed", type=int, default=0, help="of phantom, split and training (default: 0)")
+    parser.add_argument(
+        "--subjects", type=int, default=SUBJECTS, help=f"fewer: quicker and worse (default: {SUBJECTS})"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -30,11 +33,11 @@ def run(args: argparse.Namespace) -> int:
 
     out = local_runner.writable(args.out.resolve())
     data, settings = out / "data", out / "config.yaml"
-    make_cohort(data, SUBJECTS, seed=args.seed, spacing=SPACING, progress=to_log("making the phantom"))
+    make_cohort(data, args.subjects, seed=args.seed, spacing=SPACING, progress=to_log("making the phantom"))
     _configure(settings, data, out, args.seed)
     done = local_runner.run(config.load(settings))
     with console.logged(done.log):  # TensorFlow goes on talking as it began
-        masks = _segment(data, out)
+        masks = _publish_masks(out)
     _tell(out, masks, done.report, time.monotonic() - start)
     return 0
 
@@ -48,25 +51,17 @@ def _configure(settings: Path, data: Path, out: Path, seed: int) -> None:
         write_text(settings, text("demo", data, out, seed))
 
 
-def _segment(data: Path, out: Path) -> Path:
-    """Segments the hold-out's scans with the pushed models, as `raxnet segment` does."""
-    import pandas as pd
-
-    from lesions.errors import WorkError
-    from lesions.progress import to_log
+def _publish_masks(out: Path) -> Path:
+    """Puts the hold-out's masks, which the run has written already, where a person looks for them."""
+    from components.fusion_evaluator import DERIVATIVE
     from pipeline import local_runner
-    from serving import bids, bids_app
+    from serving import derivative
     from serving.predictor import open_models
 
-    folds = pd.read_csv(local_runner.newest(out, "FoldGen/fold_map", "folds.csv"))
-    held_out = folds.loc[folds["fold"] == 0, "subject"].tolist()
-    target = out / "masks"
-    models, scans = open_models(out / "serving_models"), bids.find_scans([data], held_out)
-    outcomes = list(bids_app.participant(scans, target, models, progress=to_log("segmenting the hold-out")))
-    failed = [outcome.error for outcome in outcomes if outcome.error]
-    if failed:
-        raise WorkError(f"{len(failed)} of {len(outcomes)} scans of the hold-out failed: {failed[0]}")
-    return target
+    written = local_runner.newest(out, "FusionEvaluator/evaluation", "summary.csv").parent / DERIVATIVE
+    models = out / "serving_models"
+    derivative.publish(written, out / "masks", open_models(models) if models.is_dir() else None)
+    return out / "masks"
 
 
 def _tell(out: Path, masks: Path, report: Path | None, seconds: float) -> None:

@@ -30,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Writes the files and prints what and how many; exit status 0."""
-    from lesions.checks import check_dataset
+    from lesions.checks import check_dataset, put_aside
     from lesions.dataset import discover
     from lesions.errors import InputError
     from lesions.export import write_slices
@@ -44,18 +44,14 @@ def run(args: argparse.Namespace) -> int:
     if args.out.exists():
         raise InputError(f"{args.out}: exists; name another folder or remove it")
     require_writable(args.out)
-    checked = check_dataset(discover(config.data), config.processes, to_log("checking every scan and mask"))
-    aside = sorted({finding.subject for finding in checked.findings if finding.severity == "error"})
-    if aside and config.strict:
-        raise InputError(
-            f"{config.data}: strict is set, and {len(aside)} scans have errors; see `raxnet check`"
-        )
+    progress = to_log("checking every scan and mask")
+    checked = check_dataset(discover(config.data), config.processes, progress, config.strict)
     if args.what == "slices":
         count = write_slices(args.out, checked.usable, checked.grid, config.planes, to_log("writing slices"))
         print(f"{count:,} slices of {len(checked.usable)} subjects, and their masks: {args.out}")
     else:
         _arrays(args, config, checked)
-    if aside:
+    if aside := put_aside(checked.findings):
         print(f"left out: {', '.join(aside)} (`raxnet check {config.data}` says why)")
     return 0
 

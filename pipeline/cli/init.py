@@ -45,11 +45,11 @@ planes: [axial, sagittal, coronal]
 train_folds: [1]
 split: {{folds: 10, holdout: 0.064, seed: {seed}}}
 training:
-  batch_size: 4              # many small steps: in a large batch small lesions hardly count
+  batch_size: 2              # one slice with lesion, one without: in a larger batch small lesions hardly count
   epochs: 1                  # many subjects once, rather than few of them often
   learning_rate: 0.0015
   decay_rate: 0.1            # falls to a tenth within the run
-  decay_steps: 1350
+  decay_steps: 2700
   batch_norm_momentum: 0.9   # a short run; 0.99 would be evaluated on stale statistics
   batch_norm_slices: 640     # and of small batches: the statistics are computed anew for the final weights
   seed: {seed}

@@ -38,6 +38,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--threshold", type=float, default=0.5, help="lesion at this probability (default: 0.5)"
     )
     parser.add_argument(
+        "--flip",
+        action="store_true",
+        help="average with the scan mirrored left to right; takes twice the time",
+    )
+    parser.add_argument(
         *("--participant-label", "--participant_label"),
         nargs="+",
         default=[],
@@ -62,7 +67,9 @@ def run(args: argparse.Namespace) -> int:
     print(f"models: {', '.join(predictor.planes)}. {sidecar.statement(predictor)}", file=say, flush=True)
     outcomes = []
     progress = to_log("segmenting")
-    for outcome in bids_app.participant(scans, out, predictor, args.rule, args.threshold, progress):
+    for outcome in bids_app.participant(
+        scans, out, predictor, args.rule, args.threshold, progress, args.flip
+    ):
         _tell(outcome, args.json, alone=len(scans) == 1)
         outcomes.append(outcome)
     if args.json:

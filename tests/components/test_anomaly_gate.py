@@ -5,7 +5,8 @@ import pytest
 import tensorflow as tf
 import tensorflow_data_validation as tfdv
 
-from components.anomaly_gate import fold_drifts, read_anomalies
+from components.anomaly_gate import fold_drifts, read_anomalies, stop_at
+from lesions.errors import WorkError
 from lesions.slices import Slice
 from pipeline.digests import SCHEMA
 from trainer.records import encode
@@ -63,11 +64,22 @@ def test_alike_folds_pass_and_a_planted_drift_is_found(tmp_path, schema):
     for pair in ("fold_1 and fold_3", "fold_2 and fold_3"):
         assert "differs between" in table.loc[pair, "problem"]
         assert table.loc[pair, "divergence"] > 0.1
+    said = "axial, fold_1 and fold_3: size_category: differs .*raise gates.fold_drift .findings: 2"
+    with pytest.raises(WorkError, match=said):
+        stop_at(read_anomalies(tmp_path, "axial"), table.reset_index())
 
 
 @pytest.mark.parametrize(
     ("changes", "feature"),
-    [({"size_category": 7}, "size_category"), ({"plane": "oblique"}, "plane"), ({"height": 0}, "height")],
+    [
+        ({"size_category": 7}, "size_category"),
+        ({"size_category": -1}, "size_category"),
+        ({"plane": "oblique"}, "plane"),
+        ({"height": 0}, "height"),
+        ({"width": 5000}, "width"),
+        ({"slice": 1024}, "slice"),
+        ({"lesion_voxels": -3}, "lesion_voxels"),
+    ],
 )
 def test_a_value_out_of_its_domain_is_an_anomaly_with_its_fold(tmp_path, schema, changes, feature):
     records = [record(i, i % 5) for i in range(20)] + [record(99, 1, **changes)]
@@ -77,11 +89,35 @@ def test_a_value_out_of_its_domain_is_an_anomaly_with_its_fold(tmp_path, schema,
     table = read_anomalies(tmp_path / "anomalies", "axial")
     assert table[["plane", "fold", "feature"]].to_numpy().tolist() == [["axial", "fold_2", feature]]
     assert table["problem"].iloc[0]
+    with pytest.raises(WorkError, match=f"axial, fold_2: {feature}: .*; mend the scan or mask") as told:
+        stop_at(table, fold_drifts(tmp_path, "axial", schema, 0.1))
+    assert "\n" not in str(told.value)
 
 
-def test_good_records_have_no_anomaly(tmp_path, schema):
+def test_good_records_are_a_row_without_a_problem(tmp_path, schema):
     records = [record(i, i % 5) for i in range(20)]
-    assert not tfdv.validate_statistics(statistics(tmp_path, records, schema), schema).anomaly_info
+    found = tfdv.validate_statistics(statistics(tmp_path, records, schema), schema)
+    for fold in ("fold_1", "fold_2"):
+        (tmp_path / f"anomalies/Split-{fold}").mkdir(parents=True)
+        (tmp_path / f"anomalies/Split-{fold}/SchemaDiff.pb").write_bytes(found.SerializeToString())
+    table = read_anomalies(tmp_path / "anomalies", "coronal")
+    expected = [["coronal", "fold_1", "(all)", ""], ["coronal", "fold_2", "(all)", ""]]
+    assert table.to_numpy().tolist() == expected
+    stop_at(table, fold_drifts(tmp_path, "coronal", schema, 0.1))
+
+
+def test_a_fold_without_the_feature_is_not_passed_in_silence(tmp_path, schema):
+    good = statistics(tmp_path, [record(i, i % 5) for i in range(20)], schema)
+    bare = tfdv.StatsOptions(feature_allowlist=["slice"])
+    write(tmp_path / "statistics", "fold_1", good)
+    write(
+        tmp_path / "statistics",
+        "fold_2",
+        tfdv.generate_statistics_from_tfrecord(str(tmp_path / "records"), stats_options=bare),
+    )
+    table = fold_drifts(tmp_path / "statistics", "axial", schema, 0.1)
+    with pytest.raises(WorkError, match="axial, fold_1 and fold_2: size_category: could not be compared"):
+        stop_at(read_anomalies(tmp_path, "axial"), table)
 
 
 def test_no_pixel_value_is_kept_in_the_statistics(tmp_path, schema):

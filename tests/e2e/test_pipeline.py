@@ -15,7 +15,8 @@ from lesions.provenance import read_card
 from tests.e2e.conftest import executed, raxnet, run, write_config
 
 pytestmark = pytest.mark.slow
-BEHIND_FUSION = {"FusionEvaluator", "Pusher_axial", "Release", "ReportGen"}
+BEHIND_GATES = {"Blesser", "Pusher_axial", "Release", "ReportGen"}  # no model runs in any of them
+BEHIND_FUSION = {"FusionEvaluator"} | BEHIND_GATES
 
 
 @pytest.fixture(scope="module")
@@ -76,6 +77,24 @@ def test_every_validation_slice_is_counted(ran):
     assert (counts["tp"] + counts["fn"]).sum() == expected["lesion_voxels"].sum()
 
 
+def test_tfma_and_bids_tools_find_what_they_know(ran):
+    import tensorflow_model_analysis as tfma
+
+    from serving.bids import find_scans
+
+    _, root, _ = ran
+    evaluation = newest(root, "SliceEvaluator_axial_1/evaluation/*/slices.csv").parent
+    ((_, everything), *_) = tfma.load_eval_result(str(evaluation)).slicing_metrics
+    rows = pd.read_csv(evaluation / "slices.csv")
+    assert everything[""][""]["example_count"]["doubleValue"] == len(rows)
+    derivative = newest(root, "FusionEvaluator/evaluation/*/derivative")
+    held_out = pd.read_csv(derivative.parent / "files.csv")["subject"]
+    assert len(pd.read_csv(derivative / "group_lesions.tsv", sep="\t")) == len(held_out)
+    links = json.loads((derivative / "dataset_description.json").read_text())["DatasetLinks"]
+    (data,) = {(derivative / link).resolve() for link in links.values()}
+    assert {scan.subject for scan in find_scans([data])} >= set(held_out)
+
+
 def test_a_second_run_does_nothing(ran):
     assert executed(run(ran[0])) == set()
 
@@ -94,13 +113,34 @@ def test_chatter_is_in_the_log_only(ran):
 def test_a_raised_gate_runs_only_what_is_behind_it_and_nothing_is_pushed(ran, phantom):
     config, root, _ = ran
     before = set((root / "serving_models/axial").iterdir())
-    gates = {"slice_dice": 0.0, "fused_dice": 1.0, "fold_drift": 0.5}
+    gates = {"slice_dice": 0.99, "fused_dice": 1.0, "fold_drift": 0.5}
     done = raxnet("run", write_config(config.with_name("gate.yaml"), phantom, root, gates=gates), "--json")
     assert done.returncode == 0, done.stderr
-    assert executed(json.loads(done.stdout)) == BEHIND_FUSION
+    assert executed(json.loads(done.stdout)) == BEHIND_GATES
     assert set((root / "serving_models/axial").iterdir()) == before
     assert "below the gate of 1.000" in done.stderr
+    assert "below the gate of 0.990" in done.stderr
     assert "nothing pushed" in done.stderr
+
+
+def test_a_model_is_compared_with_the_released_one_and_a_second_run_does_nothing(ran, phantom):
+    """Another seed's model against the released one, by counts that were stored: nothing is evaluated again."""
+    config, root, _ = ran
+    (released,) = (root / "serving_models/releases").glob("*.json")
+    training = {"batch_size": 8, "epochs": 1, "batch_norm_momentum": 0.8, "seed": 1}
+    gates = {"slice_dice": 0.0, "fused_dice": 0.0, "released_drop": 1.0, "fold_drift": 0.5}
+    other = write_config(config.with_name("seed.yaml"), phantom, root, training=training, gates=gates)
+    trained = {"Trainer_axial_1", "SliceEvaluator_axial_1", "FoldSelector_axial"}
+    assert executed(run(other)) == trained | BEHIND_FUSION
+    (row,) = pd.read_csv(newest(root, "Blesser/blessing/*/released.csv")).itertuples()
+    counts = pd.read_csv(newest(root, "SliceEvaluator_axial_1/evaluation/*/slices.csv"))
+    assert row.release == released.stem
+    assert row.slices == (counts["lesion_voxels"] > 0).sum()
+    assert row.left_out == 0
+    assert 0 <= row.released <= 1
+    assert len(list((root / "serving_models/axial").iterdir())) == 2
+    assert executed(run(other)) == set()
+    assert executed(run(config)) == set()
 
 
 def test_an_added_plane_trains_that_plane_alone(ran, phantom):

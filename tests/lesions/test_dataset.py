@@ -172,25 +172,102 @@ def test_no_masks_says_which_tree(tmp_path):
         discover(tmp_path)
 
 
+def conflicts(dataset):
+    return [(c.subject, c.session, c.problem, len(c.files)) for c in dataset.conflicts]
+
+
 @pytest.mark.parametrize("folder", ["Training/R002", "Testing/R001"])
 def test_subject_in_two_cohorts(cohort, folder):
     put(cohort, folder, "sub-r001s001", mask=False)
-    with pytest.raises(InputError, match=r"sub-r001s001 ses-1: 2 files for one T1w scan"):
-        discover(cohort)
+    found = discover(cohort)
+    assert conflicts(found) == [("sub-r001s001", "ses-1", "duplicate subject", 2)]
+    assert subjects(found) == ["sub-r005s002", "sub-r009s017"]
 
 
 def test_two_masks_of_a_session(cohort):
     anat = cohort / "Training/R001/sub-r001s001/ses-1/anat"
     (anat / f"sub-r001s001_ses-1_{SPACE}_label-L_desc-T1lesion_mask.nii").write_bytes(b"x")
-    with pytest.raises(InputError, match="2 files for one lesion mask"):
-        discover(cohort)
+    found = discover(cohort)
+    assert conflicts(found) == [("sub-r001s001", "ses-1", "more than one lesion mask", 2)]
+    assert "sub-r001s001" not in subjects(found)
 
 
 def test_name_and_folder_disagree(cohort):
     anat = cohort / "Training/R001/sub-r001s001/ses-1/anat"
-    (anat / f"sub-r001s002_ses-1_{SPACE}_T1w.nii.gz").write_bytes(b"x")
-    with pytest.raises(InputError, match="folder says another"):
-        discover(cohort)
+    stray = anat / f"sub-r001s002_ses-1_{SPACE}_T1w.nii.gz"
+    stray.write_bytes(b"x")
+    found = discover(cohort)
+    assert conflicts(found) == [("sub-r001s002", "ses-1", "name and folder disagree", 1)]
+    assert found.conflicts[0].files == (stray,)
+    assert "sub-r001s001" in subjects(found)  # its own files are where they belong
+
+
+def test_the_pair_in_template_space_is_taken_of_several(tmp_path):
+    """As fMRIPrep and alike write: T1w in more than one space and resolution, beside masks of each."""
+    anat = tmp_path / "sub-01" / "anat"
+    anat.mkdir(parents=True)
+    names = [
+        "sub-01_T1w.nii.gz",
+        "sub-01_desc-T1lesion_mask.nii.gz",
+        f"sub-01_{SPACE}_T1w.nii.gz",
+        f"sub-01_{SPACE}_label-L_desc-T1lesion_mask.nii.gz",
+        "sub-01_space-MNI152NLin6Asym_res-2_T1w.nii.gz",
+        "sub-01_space-MNI152NLin6Asym_res-2_label-L_mask.nii.gz",
+    ]
+    for name in names:
+        (anat / name).write_bytes(b"x")
+    found = discover(tmp_path)
+    assert found.conflicts == ()
+    assert found.scans == (Scan("sub-01", "", anat / names[2], anat / names[3]),)
+
+
+@pytest.mark.parametrize("entity", ["res-1", "run-1", "acq-mprage"])
+def test_the_scan_with_the_mask_s_entities_is_taken(tmp_path, entity):
+    other = entity[:-1] + ("2" if entity[-1] == "1" else "x")
+    anat = tmp_path / "sub-01" / "ses-1" / "anat"
+    anat.mkdir(parents=True)
+    for name in (f"{entity}_T1w", f"{other}_T1w", f"{entity}_label-L_desc-T1lesion_mask"):
+        (anat / f"sub-01_ses-1_{name}.nii.gz").write_bytes(b"x")
+    (scan,) = discover(tmp_path).scans
+    assert scan.image.name == f"sub-01_ses-1_{entity}_T1w.nii.gz"
+
+
+def test_testing_subject_with_a_native_scan_beside_is_no_conflict(cohort):
+    anat = cohort / "Testing/R005/sub-r005s002/ses-1/anat"
+    (anat / "sub-r005s002_ses-1_T1w.nii.gz").write_bytes(b"native")
+    found = discover(cohort)
+    assert found.conflicts == ()
+    assert SPACE in found.scans[1].image.name
+
+
+def test_both_parts_of_the_bidsified_tree(tmp_path):
+    root = tmp_path / "ATLAS_2"
+    put(root, "train/derivatives/ATLAS", "sub-r001s001")
+    put(root, "test/derivatives/ATLAS", "sub-r005s002", mask=False)
+    for given in (root, tmp_path):
+        found = discover(given)
+        assert (found.layout, found.name) == ("bids", "ATLAS v2.0")
+        assert [scan.subject for scan in found.labeled] == ["sub-r001s001"]
+        assert [is_testing(found, scan) for scan in found.scans] == [False, True]
+
+
+def test_raw_scans_in_a_folder_of_their_own(tmp_path):
+    raw = put(tmp_path, "rawdata", "sub-01", mask=False, space="")
+    masks = tmp_path / "derivatives" / "lesions" / "sub-01" / "ses-1" / "anat"
+    masks.mkdir(parents=True)
+    (masks / "sub-01_ses-1_label-L_mask.nii.gz").write_bytes(b"x")
+    (scan,) = discover(tmp_path).scans
+    assert (scan.image.parent, scan.mask.parent) == (raw, masks)
+
+
+def test_digest_follows_conflicts(cohort):
+    before = digest(discover(cohort))
+    anat = cohort / "Training/R001/sub-r001s001/ses-1/anat"
+    stray = anat / f"sub-r001s002_ses-1_{SPACE}_T1w.nii.gz"
+    stray.write_bytes(b"x")
+    assert digest(discover(cohort)) != before
+    stray.unlink()
+    assert digest(discover(cohort)) == before
 
 
 def test_digest_follows_content_and_place(cohort):

@@ -2,7 +2,11 @@
 
 import gzip
 import shutil
+import struct
 import subprocess
+import sys
+import tracemalloc
+import zlib
 from contextlib import suppress
 from itertools import permutations, product
 
@@ -20,6 +24,13 @@ SHAPE = (4, 5, 6)
 MATRIX = np.array([[2.0, 0, 0, -7], [0, 2.5, 0, 8], [0, 0, 3, -9], [0, 0, 0, 1]])
 
 
+@pytest.fixture(params=["isal", "standard library"])
+def library(request, monkeypatch):
+    """Both ways to decompress: errors and results must not depend on which is installed."""
+    if request.param != "isal":
+        monkeypatch.setattr(nifti, "_GZIP", gzip)
+
+
 @pytest.fixture
 def data():
     return np.random.default_rng(0).integers(-300, 900, SHAPE).astype(np.int16)
@@ -33,7 +44,7 @@ def save(path, data, matrix=MATRIX, kind=nib.Nifti1Image):
 @pytest.mark.parametrize("name", ["a.nii", "a.nii.gz"])
 @pytest.mark.parametrize("kind", [np.uint8, np.int16, np.int32, np.float32, np.float64])
 @pytest.mark.parametrize("version", [nib.Nifti1Image, nib.Nifti2Image])
-def test_what_is_stored_is_read(tmp_path, data, name, kind, version):
+def test_what_is_stored_is_read(tmp_path, data, name, kind, version, library):
     data = np.abs(data // 4).astype(kind)
     volume = nifti.read(save(tmp_path / name, data, kind=version))
     assert volume.data.dtype == np.float32
@@ -51,6 +62,60 @@ def test_slope_and_intercept_are_applied(tmp_path, data):
     assert volume.data.dtype == np.float32
 
 
+@pytest.mark.parametrize("kind", [">i2", ">f4", "<i4", "<i8", "<f8", "<u2"])
+@pytest.mark.parametrize("scaling", [(None, None), (1.0, 0.0), (0.01, -3.5)])
+def test_every_type_of_voxel_is_scaled_as_nibabel_does(tmp_path, data, kind, scaling):
+    path = tmp_path / "a.nii.gz"
+    image = nib.Nifti1Image(np.abs(data).astype(kind), MATRIX, dtype=np.dtype(kind))
+    image.header.set_slope_inter(*scaling)
+    nib.save(image, path)
+    np.testing.assert_allclose(
+        nifti.read(path).data, np.asarray(nib.load(path).dataobj), rtol=3e-7, atol=1e-5
+    )
+
+
+def test_wide_whole_numbers_keep_their_differences(tmp_path):
+    """Around 2^30 float32 counts in steps of 64; what is left after the intercept must not."""
+    data = (2**30 + np.arange(120, dtype=np.int32)).reshape(SHAPE)
+    header = nib.Nifti1Header()
+    header.set_data_dtype(np.int32)
+    header.set_data_shape(SHAPE)
+    header.set_slope_inter(1.0, -float(2**30))
+    header.set_sform(MATRIX, 1)
+    header["vox_offset"], header["magic"] = 352, b"n+1"
+    (tmp_path / "a.nii").write_bytes(header.binaryblock + bytes(4) + data.tobytes(order="F"))
+    np.testing.assert_array_equal(nifti.read(tmp_path / "a.nii").data.ravel(), np.arange(120))
+
+
+@pytest.mark.parametrize("scale", [1.0, 0.25, -2.0])
+def test_a_mask_is_what_lies_above_zero_after_scaling(tmp_path, scale):
+    values = np.random.default_rng(0).integers(-2, 3, SHAPE).astype(np.int16)
+    image = nib.Nifti1Image(values, MATRIX)
+    image.header.set_slope_inter(scale, 0)
+    nib.save(image, tmp_path / "a.nii.gz")
+    mask = nifti.read_mask(tmp_path / "a.nii.gz")
+    assert mask.data.dtype == np.bool_
+    np.testing.assert_array_equal(mask.data, nifti.read(tmp_path / "a.nii.gz").data > 0)
+    assert 0 < mask.data.sum() < mask.data.size
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.int16, np.float64, np.dtype(">i4")])
+@pytest.mark.parametrize("slope", [1.0, 0.5])
+def test_no_copy_of_the_volume_is_made(tmp_path, kind, slope):
+    image = nib.Nifti1Image(np.ones((160, 160, 120)).astype(kind), MATRIX, dtype=np.dtype(kind))
+    image.header.set_slope_inter(slope, 0)
+    nib.save(image, tmp_path / "a.nii.gz")
+    for reader, size in ((nifti.read, 4), (nifti.read_mask, 1)):
+        tracemalloc.start()
+        try:
+            volume = reader(tmp_path / "a.nii.gz")
+            peak = tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+        assert volume.data.itemsize == size
+        assert peak < volume.data.nbytes + 3 * 2**20, "more than the result and a piece"
+
+
 def test_one_frame_is_a_volume_and_several_are_not(tmp_path, data):
     path = save(tmp_path / "a.nii", data[..., None])
     assert nifti.read(path).data.shape == SHAPE
@@ -64,7 +129,7 @@ def test_one_frame_is_a_volume_and_several_are_not(tmp_path, data):
 
 @pytest.mark.parametrize("name", ["a.nii", "a.nii.gz"])
 @pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 0.9])
-def test_truncated_files(tmp_path, name, share):
+def test_truncated_files(tmp_path, name, share, library):
     path = save(tmp_path / name, np.random.default_rng(0).random((20, 20, 20)))
     path.write_bytes(path.read_bytes()[: int(path.stat().st_size * share)])
     with pytest.raises(InputError, match="copy or download") as told:
@@ -73,9 +138,30 @@ def test_truncated_files(tmp_path, name, share):
     assert str(told.value).startswith(str(path))
 
 
+@pytest.mark.parametrize("place", [0.3, 0.6, 0.9, -8, -6])
+def test_damaged_files(tmp_path, place, library):
+    """A flipped bit anywhere in the data or in the checksum: gzip's own reader would often not notice."""
+    path = save(
+        tmp_path / "a.nii.gz", np.random.default_rng(0).integers(0, 99, (20, 20, 20)).astype(np.int16)
+    )
+    raw = bytearray(path.read_bytes())
+    raw[place if isinstance(place, int) else int(len(raw) * place)] ^= 16
+    path.write_bytes(raw)
+    with pytest.raises(InputError, match="copy or download") as told:
+        nifti.read(path)
+    assert "\n" not in str(told.value)
+
+
+def test_without_isal_the_standard_library_reads(tmp_path, data, monkeypatch):
+    monkeypatch.setitem(sys.modules, "isal", None)  # makes its import fail
+    assert nifti._fastest() == (gzip, zlib)
+    monkeypatch.undo()
+    assert nifti._fastest()[0].__name__ == "isal.igzip"
+
+
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04 a zip", b"\x1f\x8b\x08 broken", b"no image" * 100])
 @pytest.mark.parametrize("name", ["a.nii", "a.nii.gz"])
-def test_files_that_are_no_nifti(tmp_path, name, content):
+def test_files_that_are_no_nifti(tmp_path, name, content, library):
     (tmp_path / name).write_bytes(content)
     with pytest.raises(InputError, match="not a readable NIfTI"):
         nifti.read(tmp_path / name)
@@ -148,6 +234,30 @@ def test_header_that_claims_terabytes_is_refused_before_reading(tmp_path):
     for name in ("a.nii", "a.nii.gz"):
         with pytest.raises(InputError, match="too small for its shape"):
             nifti.read(tmp_path / name)
+
+
+def peak_of_reading(path):
+    tracemalloc.start()
+    try:
+        with suppress(InputError):
+            nifti.read(path)
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_bomb_costs_what_its_header_says_at_most(tmp_path, library):
+    """60 MB of zeros behind the voxels, and 60 MB that call themselves an extension of the header."""
+    behind, inside = tmp_path / "behind.nii.gz", tmp_path / "inside.nii.gz"
+    raw = _plain(tmp_path / "a.nii")
+    behind.write_bytes(gzip.compress(raw + bytes(60_000_000), 1))
+    assert nifti.read(behind).data.sum() == np.arange(120).sum()
+    extension = struct.pack("<4sii", b"\1\0\0\0", 60_000_000, 4)
+    offset = np.float32(352 + 60_000_000).tobytes()
+    head = raw[:108] + offset + raw[112:348] + extension
+    inside.write_bytes(gzip.compress(head + bytes(60_000_000 - 8) + raw[352:], 1))
+    assert nifti.read(inside).data.sum() == np.arange(120).sum()
+    assert max(peak_of_reading(behind), peak_of_reading(inside)) < 8 * 2**20
 
 
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

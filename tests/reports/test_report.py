@@ -87,7 +87,7 @@ def test_every_holdout_subject_is_pictured_and_every_part_is_there(content, html
     text = words(html)
     for part in ("sub-r009s001", "copy again", "CPU, 2 cores", "1.26.4", "folds: 3", "release-7", "MWU p"):
         assert part in text
-    assert "Left out: 1 subject (1 error); 1 note." in text
+    assert "Left out: 1 scan (1 error); 1 note." in text
     assert "optimistic" in text
     assert "6 min 06 s" not in text
     assert "8 min 08 s" in text  # eight epochs of 61 s
@@ -122,6 +122,25 @@ def test_statement_is_at_the_top_and_tells_phantom_from_real(few):
     assert "Trained on 12 subjects of ATLAS." in real
     assert "phantom data" not in real.lower()
     assert "synthetic" not in real
+
+
+def test_findings_are_counted_by_kind_and_listed_gravest_first(few):
+    place = ["not in MNI space", "10 mm", "19 mm", "register"]
+    rows = [
+        *([f"sub-{i:03d}", f"{i}.nii.gz", *place, "warning", "ses-1"] for i in range(300)),
+        ["sub-900", "900.nii.gz", "axes not RAS", "RAS", "LAS", "nothing to do", "note", "ses-1"],
+        ["sub-900", "901.nii.gz", "second session", "one", "two", "nothing to do", "error", "ses-2"],
+        ["sub-901", "902.nii.gz", "empty mask", "one", "none", "mend it", "error", ""],
+        ["sub-901", "903.nii.gz", "constant image", "a scan", "0", "mend it", "error", ""],
+    ]
+    columns = ["subject", "file", "problem", "expected", "found", "remedy", "severity", "session"]
+    text = words(render(RunReport(**few | {"findings": pd.DataFrame(rows, columns=columns)})))
+    assert "Left out: 2 scans (3 errors); 300 warnings (used, but to be looked at); 1 note." in text
+    assert "warningnot in MNI space300" in text
+    listed = text[text.index("file by file") :]
+    order = [listed.index(name) for name in ("901.nii.gz", "902.nii.gz", "903.nii.gz", "0.nii.gz")]
+    assert order == sorted(order)
+    assert "The first 200 of 304 rows." in listed
 
 
 def test_text_is_escaped(few):

@@ -12,11 +12,11 @@ SHARE = {"axial": 0.9, "sagittal": 0.6, "coronal": 0.3}
 ASYMMETRIC = Grid.of((12, 14, 10), [[3, 0, 0, -18], [0, 3, 0, -20], [0, 0, 3, -12], [0, 0, 0, 1]])
 
 
-def make_card(plane, grid=ASYMMETRIC, phantom=True, **facts):
+def make_card(plane, grid=ASYMMETRIC, phantom=True, fold=1, **facts):
     pads = canvas(grid.shape, plane)
     return ModelCard(
         plane=plane,
-        fold=1,
+        fold=fold,
         network="tiny",
         loss="none",
         grid=grid,

@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+from pathlib import Path
 
 import nibabel as nib
 import numpy as np
@@ -11,7 +12,7 @@ import pytest
 from lesions import nifti
 from lesions.errors import InputError, WorkError
 from lesions.grid import Grid, Volume
-from serving import bids_app, sidecar
+from serving import derivative, sidecar
 from serving.bids import find_scans
 from serving.bids_app import group, participant
 
@@ -39,8 +40,9 @@ def run(scans, out, predictor, **options):
 def test_a_derivative_is_written(tmp_path, scans, spy, grid):
     outcomes = run(scans, tmp_path / "out", spy())
     assert [o.error for o in outcomes] == [None] * 3
-    endings = ("mask.json", "mask.nii.gz", "probseg.json", "probseg.nii.gz")
-    names = [f"sub-0{n}/anat/sub-0{n}_label-L_desc-raxnet_{e}" for n in (1, 2, 3) for e in endings]
+    images = ("raxnet_mask", "raxnet_probseg", "uncertainty_probseg")
+    endings = [f"{image}.{suffix}" for image in images for suffix in ("json", "nii.gz")]
+    names = [f"sub-0{n}/anat/sub-0{n}_label-L_desc-{e}" for n in (1, 2, 3) for e in endings]
     assert files(tmp_path / "out") == ["dataset_description.json", *names]
     mask = nib.load(outcomes[0].mask)
     probability = nib.load(str(outcomes[0].mask).replace("mask", "probseg"))
@@ -66,6 +68,7 @@ def test_sidecar_says_all(tmp_path, scans, spy):
     assert content["Planes"] == ["axial", "sagittal", "coronal"]
     assert content["FusionRule"] == "mean"
     assert content["Threshold"] == 0.5
+    assert content["FlipAveraged"] is False
     assert 0 < content["PlaneDisagreement"] <= 1
     assert content["MNICheck"]["Verdict"] == "not in MNI space"
     assert any("MNI space" in line for line in content["Warnings"])
@@ -81,6 +84,26 @@ def test_sidecar_says_all(tmp_path, scans, spy):
     assert description["GeneratedBy"][0]["Version"]
     assert "phantom" in description["GeneratedBy"][0]["Description"]
     assert b"PHANTOM" in nib.load(outcome.mask).header["descrip"].tobytes()
+
+
+def test_uncertainty_is_written_and_summarized(tmp_path, scans, spy):
+    (outcome, *_) = run(scans, tmp_path / "out", spy())
+    path = str(outcome.mask).replace("raxnet_mask", "uncertainty_probseg")
+    apart, mask = (np.asanyarray(nib.load(file).dataobj) for file in (path, outcome.mask))
+    scan = nib.load(scans / "sub-01/anat/sub-01_T1w.nii.gz").get_fdata()
+    x, y = np.linspace(0, 0.1, 12)[:, None, None], np.linspace(0, 0.1, 14)[None, :, None]
+    planes = [np.clip(share * scan / 1000 + rows, 0, 1) for share, rows in ((0.9, x), (0.6, y), (0.3, x))]
+    np.testing.assert_allclose(apart, np.ptp(planes, axis=0), atol=0.0006)
+    assert outcome.sidecar["UncertaintyInMask"] == pytest.approx(apart[mask > 0].mean(), abs=0.001)
+    said = json.loads(Path(path.replace(".nii.gz", ".json")).read_text())
+    assert "largest less the smallest" in said["Description"]
+    assert said["Sources"] == outcome.sidecar["Sources"]
+
+
+def test_one_plane_has_no_uncertainty(tmp_path, scans, spy):
+    (outcome, *_) = run(scans, tmp_path / "out", spy(planes=("axial",)))
+    assert outcome.sidecar["UncertaintyInMask"] is None
+    assert not [name for name in files(tmp_path / "out") if "uncertainty" in name]
 
 
 def test_real_models_are_not_called_phantom(tmp_path, scans, spy):
@@ -148,7 +171,11 @@ def test_second_run_does_nothing(tmp_path, scans, spy):
 
 
 @pytest.mark.parametrize(
-    "change", ["models", "rule", "threshold", "planes", "lost mask", "broken sidecar", "version"]
+    "change",
+    [
+        *("models", "rule", "threshold", "flip", "planes", "version"),
+        *("lost mask", "lost uncertainty", "broken sidecar"),
+    ],
 )
 def test_what_changed_is_made_again(tmp_path, scans, spy, change, monkeypatch):
     run(scans, tmp_path / "out", spy())
@@ -161,6 +188,8 @@ def test_what_changed_is_made_again(tmp_path, scans, spy, change, monkeypatch):
         options["rule"] = "majority"
     elif change == "threshold":
         options["threshold"] = 0.4
+    elif change == "flip":
+        options["flip"] = True
     elif change == "planes":
         predictor = spy(planes=("axial",))
     elif change == "version":
@@ -169,6 +198,8 @@ def test_what_changed_is_made_again(tmp_path, scans, spy, change, monkeypatch):
         changed = [False, True, False]
         if change == "lost mask":
             stem.with_suffix(".nii.gz").unlink()
+        elif change == "lost uncertainty":
+            stem.with_name("sub-02_label-L_desc-uncertainty_probseg.nii.gz").unlink()
         else:
             stem.with_suffix(".json").write_text("{")
     outcomes = run(scans, tmp_path / "out", predictor, **options)
@@ -235,7 +266,7 @@ def test_failing_model_is_not_the_scan_s_fault(tmp_path, scans, spy):
 
 def test_interrupted_writing_is_mended(tmp_path, scans, spy, monkeypatch):
     """Killed between the images and the sidecar: not even an older sidecar passes them for finished."""
-    real = bids_app.write_text
+    real = derivative.write_text
 
     def killed(path, text):
         if path.name.endswith("mask.json"):
@@ -243,7 +274,7 @@ def test_interrupted_writing_is_mended(tmp_path, scans, spy, monkeypatch):
         real(path, text)
 
     run(scans / "sub-01/anat/sub-01_T1w.nii.gz", tmp_path / "out", spy())
-    monkeypatch.setattr(bids_app, "write_text", killed)
+    monkeypatch.setattr(derivative, "write_text", killed)
     with pytest.raises(KeyboardInterrupt):
         run(scans, tmp_path / "out", spy(), threshold=0.4)
     monkeypatch.undo()
@@ -293,7 +324,9 @@ def test_group_table(tmp_path, scans, spy, grid, scan_data):
         rows = list(csv.DictReader(stream, delimiter="\t"))
     assert [row["participant_id"] for row in rows] == ["sub-01", "sub-02", "sub-03", "sub-9"]
     assert [row["session_id"] for row in rows] == ["n/a", "n/a", "n/a", "ses-b"]
-    assert rows[3]["plane_disagreement"] == "n/a"
+    assert rows[3]["plane_disagreement"] == rows[3]["uncertainty_in_mask"] == "n/a"
+    assert float(rows[0]["uncertainty_in_mask"]) > 0
+    assert rows[0]["flip"] == "False"
     for row, outcome in zip(rows, outcomes, strict=True):
         assert float(row["lesion_volume"]) == outcome.sidecar["LesionVolumeMl"]
         assert (tmp_path / "out" / row["mask"]) == outcome.mask

@@ -54,6 +54,16 @@ def call(*words):
     return main.main(["segment", *map(str, words)])
 
 
+def test_flip_is_said_in_the_sidecar(tmp_path, models, scan, capsys):
+    volumes = []
+    for words in ((), ("--flip",)):
+        assert call(scan, tmp_path / "out", "--models", models, "--json", *words) == 0
+        (sidecar,) = json.loads(capsys.readouterr().out)
+        assert sidecar["FlipAveraged"] is bool(words)
+        volumes.append(np.asanyarray(nib.load(sidecar["Mask"].replace("_mask", "_probseg")).dataobj))
+    assert not np.array_equal(*volumes)
+
+
 def test_bids_folder_twice_and_the_table(tmp_path, models, scan_data, capsys):
     for number in (1, 2):
         name = tmp_path / f"raw/sub-{number}/anat/sub-{number}_T1w.nii.gz"

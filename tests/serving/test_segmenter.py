@@ -262,3 +262,79 @@ def test_disagreement():
     assert disagreement([a, np.array([1, 0, 0, 0], bool)]) == pytest.approx(1 / 3)
     assert disagreement([a & False, a & False]) == 0
     assert disagreement([a]) is None
+
+
+def test_uncertainty_is_the_range_of_the_planes(spy, grid, scan_data):
+    done = segment(Volume(scan_data(), grid), spy())
+    planes = list(done.plane_probabilities.values())
+    np.testing.assert_allclose(done.uncertainty.data, np.ptp(planes, axis=0), atol=1e-7)
+    assert done.uncertainty.grid == grid
+    assert done.uncertainty.data.max() > 0.3
+    assert segment(Volume(scan_data(), grid), spy(planes=("axial",))).uncertainty is None
+
+
+def test_uncertainty_lies_on_the_scan_s_own_grid(spy, scan_data):
+    own = Grid.of((36, 42, 30), np.array([[-1.0, 0, 0, 17], [0, 1, 0, -20], [0, 0, 1, -12], [0, 0, 0, 1]]))
+    done = segment(Volume(scan_data(own.shape), own), spy())
+    assert done.uncertainty.grid == own
+    assert done.uncertainty.data.shape == own.shape
+    assert 0 <= done.uncertainty.data.min() < done.uncertainty.data.max() <= 1
+
+
+ODD = Grid.of((11, 13, 9), [[3, 0, 0, -15], [0, 3, 0, -20], [0, 0, 3, -12], [0, 0, 0, 1]])
+
+
+@pytest.mark.parametrize("shape", [(11, 13, 9), (12, 14, 10)])
+def test_flip_averages_with_the_mirrored_scan_put_back(spy, scan_data, shape):
+    """Each plane's answer is that of the scan and that of its mirror image, mirrored back, voxel by voxel."""
+    own, data = Grid.of(shape, ODD.matrix), scan_data(shape)
+    there = segment(Volume(data, own), spy(own))
+    mirror = segment(Volume(np.ascontiguousarray(data[::-1]), own), spy(own))
+    done = segment(Volume(data, own), spy(own), flip=True)
+    for plane in PLANES:
+        expected = (there.plane_probabilities[plane] + mirror.plane_probabilities[plane][::-1]) / 2
+        np.testing.assert_array_equal(done.plane_probabilities[plane], expected)
+        # The formula favors the last row, which is the right side in axial and coronal slices.
+        same = np.array_equal(expected, there.plane_probabilities[plane])
+        assert same == (plane == "sagittal")
+
+
+def test_flip_reverses_sagittal_slices_and_the_rows_of_the_others(spy, scan_data):
+    data, predictor = scan_data(ODD.shape), spy(ODD)
+    segment(Volume(data, ODD), predictor, flip=True)
+    asked = {plane: np.concatenate(predictor.asked[plane]) for plane in PLANES}
+    cut = {"axial": np.moveaxis(data, 2, 0), "sagittal": data, "coronal": np.moveaxis(data, 1, 0)}
+    for plane, stack in cut.items():
+        first, second = np.split(asked[plane], 2)
+        np.testing.assert_array_equal(first, stack)
+        np.testing.assert_array_equal(second, stack[::-1] if plane == "sagittal" else stack[:, ::-1])
+
+
+@pytest.mark.parametrize("shape", [(11, 13, 9), (12, 14, 10)])
+def test_a_model_that_knows_no_side_gives_the_same_with_flip(spy, scan_data, shape):
+    def symmetric(plane, slices):
+        return np.clip(slices / 1000, 0, 1).astype(np.float32)
+
+    own, data = Grid.of(shape, ODD.matrix), scan_data(shape)
+    data[2] = data[:, 4] = data[:, :, 1] = 0  # empty slices lie elsewhere in the mirrored scan
+    plain, flipped = (segment(Volume(data, own), spy(own, answer=symmetric), flip=f) for f in (False, True))
+    for plane in PLANES:
+        np.testing.assert_array_equal(plain.plane_probabilities[plane], flipped.plane_probabilities[plane])
+    np.testing.assert_array_equal(plain.mask.data, flipped.mask.data)
+
+
+def test_flip_mirrors_the_head_not_the_file(spy, grid, scan_data):
+    """A scan stored from right to left, or with other axes, is mirrored at the same plane of the head."""
+    volume = Volume(scan_data(), grid)
+    upright = segment(volume, spy(), flip=True)
+    for order, flips in (((0, 1, 2), (-1, 1, 1)), ((2, 0, 1), (1, -1, -1))):
+        done = segment(turned(volume, order, flips), spy(), flip=True)
+        back = nifti.oriented_like(done.probability, grid.matrix)
+        np.testing.assert_array_equal(back.data, upright.probability.data)
+
+
+def test_flip_is_counted_in_the_progress(spy, grid, scan_data):
+    told = []
+    segment(Volume(scan_data(), grid), spy(), progress=lambda *now: told.append(now), flip=True)
+    assert told[-1] == (72, 72)
+    assert told == sorted(told)

@@ -1,4 +1,5 @@
 import json
+import shutil
 
 import nibabel as nib
 import numpy as np
@@ -25,22 +26,52 @@ def root(tmp_path):
 def test_table_names_file_and_remedy(root, capsys):
     assert main(["check", str(root)]) == 0
     out = capsys.readouterr().out
-    assert "sub-r001s003_ses-1_label-L_desc-T1lesion_mask.nii.gz  empty mask" in out
-    assert "mend the mask" in out
-    assert "3 scans, 3 with a lesion mask, 2 usable" in out
+    assert "error: empty mask, 1 file; mend the mask, or leave the subject out\n" in out
+    assert "sub-r001s003_ses-1_label-L_desc-T1lesion_mask.nii.gz  at least one lesion voxel  none\n" in out
+    assert "3 scans, 3 with a lesion mask, 2 usable, 1 put aside" in out
 
 
-def test_strict(root):
+def test_gravest_and_most_frequent_first(root, capsys):
+    main(["check", str(root)])
+    kinds = [line.split(",")[0] for line in capsys.readouterr().out.splitlines() if ";" in line]
+    assert kinds == ["error: empty mask", "note: perhaps not in MNI space"]  # noise is no head
+
+
+def test_strict(root, capsys):
     assert main(["check", str(root), "--strict"]) == 2
+    for path in root.glob("Training/R001/sub-r001s003"):
+        shutil.rmtree(path)
+    assert main(["check", str(root), "--strict"]) == 0  # notes do not stop
+    assert "note: perhaps not in MNI space, 2 files" in capsys.readouterr().out
+
+
+def test_many_findings_of_a_kind_are_counted(root, capsys):
+    first = next(root.glob("Training/R001/sub-*"))
+    for number in range(100, 140):
+        subject = f"sub-r001s{number}"
+        copy = shutil.copytree(first, first.with_name(subject))
+        for path in sorted(copy.rglob("*.nii.gz")):
+            path = path.rename(path.with_name(path.name.replace(first.name, subject)))
+            path.write_bytes(b"")
+    assert main(["check", str(root)]) == 0
+    short = capsys.readouterr().out
+    assert "error: not readable as NIfTI, 80 files; copy or download it again" in short
+    assert "  and 70 more (--all lists them)" in short
+    assert len(short.splitlines()) < 30
+    assert main(["check", str(root), "--all"]) == 0
+    whole = capsys.readouterr().out
+    assert whole.count("sub-r001s139") >= 2
+    assert "more (" not in whole
 
 
 def test_json(root, capsys):
     assert main(["check", str(root), "--json"]) == 0
     content = json.loads(capsys.readouterr().out)
     assert content["usable"] == ["sub-r001s001", "sub-r001s002"]
-    (finding,) = content["findings"]
+    assert content["put_aside"] == ["sub-r001s003 ses-1"]
+    (finding,) = [f for f in content["findings"] if f["severity"] == "error"]
     assert finding["problem"] == "empty mask"
-    assert finding["severity"] == "error"
+    assert finding["session"] == "ses-1"
 
 
 def test_nothing_usable_still_shows_the_table(root, capsys):

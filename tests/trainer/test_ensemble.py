@@ -1,0 +1,46 @@
+"""Real exported networks, averaged in one model that stands alone."""
+
+import logging
+import shutil
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from lesions.provenance import read_card
+from lesions.slices import canvas, slice_shape
+from tests.serving.conftest import make_card
+from tests.trainer.conftest import GRID
+from trainer import networks, signatures
+from trainer.ensemble import export_ensemble
+
+SHAPE, PADDING = slice_shape(GRID.shape, "axial"), canvas(GRID.shape, "axial")
+
+
+def answer(model, slices):
+    return model.signatures["serving_default"](slices=tf.constant(slices))["probabilities"].numpy()
+
+
+def test_the_mean_of_two_networks(tmp_path):
+    folders = []
+    for fold in (1, 2):
+        keras.utils.set_random_seed(fold)
+        folders.append(tmp_path / f"fold_{fold}")
+        signatures.export(networks.build("raxnet", *PADDING.padded(*SHAPE)), SHAPE, PADDING, folders[-1])
+        make_card("axial", GRID, fold=fold).write(folders[-1])
+    slices = (
+        np.random.default_rng(0).gamma(2.0, 300.0, (signatures.MICRO_BATCH + 1, *SHAPE)).astype(np.float32)
+    )
+    single = [answer(tf.saved_model.load(str(folder)), slices) for folder in folders]
+    assert np.abs(single[0] - single[1]).max() > 0.01
+    level = logging.getLogger("absl").level
+    card = export_ensemble(folders, tmp_path / "mean")
+    assert logging.getLogger("absl").level == level
+    for folder in folders:
+        shutil.rmtree(folder)
+    model = tf.saved_model.load(str(tmp_path / "mean"))
+    np.testing.assert_allclose(answer(model, slices), np.mean(single, axis=0), atol=1e-6)
+    assert answer(model, slices[:0]).shape == (0, *SHAPE)
+    assert set(model.signatures) == {"serving_default"}
+    assert read_card(tmp_path / "mean") == card
+    assert card.members == (1, 2)

@@ -1,0 +1,61 @@
+"""Several exported models of one plane as one: the mean of their probabilities."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import tensorflow as tf
+
+from lesions.provenance import ModelCard, read_card
+
+
+class Ensemble(tf.Module):
+    """Exported models whose answers are averaged."""
+
+    def __init__(self, folders: Sequence[Path]):
+        """Args: folders: Their SavedModels."""
+        super().__init__(name="raxnet_ensemble")
+        self.members = [tf.saved_model.load(str(folder)) for folder in folders]
+
+    def serve(self, slices: tf.Tensor) -> dict[str, tf.Tensor]:
+        """serving_default: slices, or stacks of them -> mean probabilities (N, height, width)."""
+        answers = [m.signatures["serving_default"](slices=slices)["probabilities"] for m in self.members]
+        return {"probabilities": tf.add_n(answers) / len(answers)}
+
+
+def export_ensemble(folders: Sequence[Path], output: Path) -> ModelCard:
+    """Writes the mean of several folds' models as one SavedModel, which is pushed and served like any other.
+
+    It has no signature `counts`: each fold's slices were among the training slices of the other folds' models.
+
+    Args:
+        folders: SavedModels of one plane, one per fold, two or more.
+        output: Where saved_model.pb goes.
+
+    Returns:
+        The card written into the model.
+    """
+    cards = [read_card(folder) for folder in folders]
+    module = Ensemble(folders)
+    serve = tf.function(
+        module.serve, input_signature=[tf.TensorSpec([None, *cards[0].asked_with], tf.float32, "slices")]
+    )
+    level = logging.getLogger("absl").level
+    tf.saved_model.save(module, str(output), signatures={"serving_default": serve})
+    logging.getLogger("absl").setLevel(level)  # saving leaves another one behind
+    card = replace(
+        cards[0],
+        fold=0,
+        members=tuple(card.fold for card in cards),
+        subjects=cards[0].subjects
+        + cards[0].validation_subjects,  # what one was validated on trained another
+        validation_subjects=0,
+        epochs=sum(card.epochs for card in cards),
+        best_epoch=0,
+        parameters=sum(card.parameters for card in cards),
+    )
+    card.write(output)
+    return card
