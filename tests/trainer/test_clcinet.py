@@ -60,7 +60,7 @@ def test_parameters_of_a_decoder_stage(model, level):
 
 def test_every_level_is_strided_to_the_next_and_stands_in_front(model):
     for n in (1, 2, 3, 4):
-        below = output(model, f"e{n}_pool")
+        below = output(model, f"s{n}_pool")
         for m in range(1, n + 1):
             conv = model.get_layer(f"s{n}_{m}_conv")
             assert conv.input is output(model, f"e{m}_2_relu")

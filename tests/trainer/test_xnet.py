@@ -45,7 +45,7 @@ def test_skips_and_their_order(model):
         first, second = model.get_layer(f"d{level}_concat").input
         assert first is output(model, f"e{level}_add")  # before the pooling
         assert second is output(model, f"u{level}_relu")
-        assert model.get_layer(f"e{level}_pool").input is output(model, f"e{level}_add")
+        assert model.get_layer(f"e{level + 1}_pool").input is output(model, f"e{level}_add")
         assert model.get_layer(f"u{level}_conv").kernel_size == (3, 3)
     assert output(model, "e5_add").shape[1:] == (4, 3, 1024)
     assert model.get_layer("u4_up").input is output(model, "fsm_add")

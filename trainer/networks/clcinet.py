@@ -38,7 +38,7 @@ def clcinet(height: int, width: int, batch_norm_momentum: float = 0.99) -> keras
     x, levels = image, []
     for n, filters in enumerate(FILTERS, start=1):
         levels.append(blocks.double(x, filters, f"e{n}"))
-        fused = layers.MaxPooling2D(2, name=f"e{n}_pool")(levels[-1])
+        fused = layers.MaxPooling2D(2, name=f"s{n}_pool")(levels[-1])
         # Every level so far is strided straight to the next resolution; the newest comes first.
         for m, level in enumerate(levels, start=1):
             strided = blocks.unit(level, filters, 3, f"s{n}_{m}", strides=2 ** (n + 1 - m))

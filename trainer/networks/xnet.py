@@ -53,7 +53,7 @@ def xnet(height: int, width: int, batch_norm_momentum: float = 0.99) -> keras.Mo
     skips = []
     for level, filters in enumerate((64, 128, 256, 512), start=1):
         skips.append(_block(blocks, x, filters, f"e{level}"))
-        x = layers.MaxPooling2D(2, name=f"e{level}_pool")(skips[-1])
+        x = layers.MaxPooling2D(2, name=f"e{level + 1}_pool")(skips[-1])
     x = _block(blocks, x, 1024, "e5")
     x = _similarity(blocks, x)
     for level, filters in ((4, 512), (3, 256), (2, 128), (1, 64)):
