@@ -14,9 +14,11 @@ from tfx.dsl.component.experimental.decorators import component
 from components import artifacts
 from lesions.manifest import Manifest as ManifestContent
 from lesions.manifest import read_manifest
+from lesions.metadata import read_sheet
+from lesions.places import with_sheet
 from lesions.provenance import statement
 from lesions.slices import PLANES
-from lesions.statistics import read_tables
+from lesions.statistics import Tables, read_tables
 from reports.content import Picture, RunReport, Training
 from reports.report import write_report
 from serving.device import describe
@@ -45,6 +47,8 @@ def ReportGen(
     report: OutputArtifact[artifacts.Report],
     configuration: Parameter[str],
     code: Parameter[str],
+    metadata: Parameter[str] = "",
+    metadata_digest: Parameter[str] = "",
     selection_axial: InputArtifact[artifacts.Selection] = None,
     selection_sagittal: InputArtifact[artifacts.Selection] = None,
     selection_coronal: InputArtifact[artifacts.Selection] = None,
@@ -61,6 +65,8 @@ def ReportGen(
         report: Written: report.html.
         configuration: YAML text.
         code: Digest of the code that does this.
+        metadata: The data set's metadata sheet; empty where there is none.
+        metadata_digest: Of its content: TFX's cache sees the path alone.
         selection_axial: Histories and slice metrics; likewise the other planes, those that are trained.
         selection_sagittal: See above.
         selection_coronal: See above.
@@ -70,6 +76,7 @@ def ReportGen(
     known, fused, folds = read_manifest(Path(manifest.uri)), Path(evaluation.uri), Path(fold_map.uri)
     measured, frame = read_tables(Path(tables.uri)), pd.read_csv(folds / "folds.csv")
     holdout = pd.read_csv(fused / "holdout.csv")
+    places, location_notes = _places(measured, metadata)
     released = json.loads((Path(release.uri) / "release.json").read_text())
     chosen = {
         p: json.loads((folder / "selection.json").read_text())["fold"] for p, folder in selections.items()
@@ -83,6 +90,9 @@ def ReportGen(
         grid=known.grid,
         tables_3d=measured.lesions_3d,
         tables_plane=measured.planes,
+        locations=places,
+        location_notes=location_notes,
+        frequency=measured.frequency,
         folds=frame,
         quality=pd.read_csv(folds / "folds_quality.csv"),
         anomalies=pd.read_csv(Path(gate.uri) / "drift.csv"),
@@ -100,6 +110,17 @@ def ReportGen(
         config=configuration,
     )
     write_report(content, Path(report.uri) / "report.html")
+
+
+def _places(measured: Tables, metadata: str) -> tuple[pd.DataFrame, tuple[str, ...]]:
+    """Shares of the places, and what is to be known of the metadata sheet."""
+    if measured.locations is None:
+        return pd.DataFrame(), ()
+    if not metadata:
+        return measured.locations.summary(), ("No metadata sheet: all locations are approximate.",)
+    counts, notes = read_sheet(metadata).match(measured.lesions_3d["subject"])
+    said = f"Metadata sheet {Path(metadata).name}: {'; '.join(notes)}."
+    return with_sheet(measured.locations, counts).summary(), (said,)
 
 
 def _trained_subjects(folds: pd.DataFrame, chosen: dict[str, int]) -> int:

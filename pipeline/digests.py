@@ -11,6 +11,15 @@ SCHEMA = ROOT / "schema" / "schema.pbtxt"
 
 DATA = ("lesions/errors.py", "lesions/grid.py", "lesions/nifti.py", "lesions/dataset.py")
 RECORDS = (*DATA, "lesions/slices.py", "lesions/ingest.py", "trainer/records.py")
+MEASURES = (
+    "lesions/slices.py",
+    "lesions/components.py",
+    "lesions/template.py",
+    "lesions/location.py",
+    "lesions/places.py",
+    "lesions/frequency.py",
+    "lesions/statistics.py",
+)
 CODE = {
     "DatasetValidator": (
         *DATA,
@@ -20,8 +29,7 @@ CODE = {
     ),
     "LesionStatisticsGen": (
         *DATA,
-        "lesions/slices.py",
-        "lesions/statistics.py",
+        *MEASURES,
         "components/lesion_statistics_gen.py",
     ),
     "FoldGen": ("lesions/statistics.py", "lesions/folds.py", "components/fold_gen.py"),
@@ -57,7 +65,13 @@ CODE = {
         "components/fusion_evaluator.py",
     ),
     "Release": ("components/release.py",),
-    "ReportGen": ("reports", "components/report_gen.py"),
+    "ReportGen": (
+        "reports",
+        "lesions/metadata.py",
+        "lesions/spreadsheet.py",
+        "lesions/places.py",
+        "components/report_gen.py",
+    ),
 }
 
 

@@ -15,6 +15,7 @@ import filelock
 from lesions import dataset as data_set
 from lesions.errors import InputError, WorkError
 from lesions.files import write_text
+from lesions.metadata import find_sheet, read_sheet
 from lesions.progress import LOGGER
 from pipeline import console, device
 from pipeline.config import Config
@@ -78,6 +79,8 @@ def newest(root: Path, artifact: str, name: str) -> Path:
 def _usable(config: Config) -> data_set.Dataset:
     """Finds what cannot work before anything is written."""
     dataset = data_set.discover(config.data)
+    if config.metadata is not None:
+        read_sheet(config.metadata)
     subjects = len({scan.subject for scan in dataset.scans if scan.mask is not None})
     held_out = max(1, round(config.split.holdout * subjects))
     if subjects - held_out < config.split.folds:
@@ -112,7 +115,7 @@ def _run(config: Config, data_digest: str, log_file: Path) -> Run:
 
     from pipeline.pipeline import create_pipeline
 
-    pipeline = create_pipeline(config, data_digest, str(_schema(config.root)))
+    pipeline = create_pipeline(config, data_digest, str(_schema(config.root)), *_metadata(config))
     names = [node.id for node in pipeline.components]
     lines = _NodeLines(len(names))
     absl = logging.getLogger("absl")
@@ -135,6 +138,14 @@ def _run(config: Config, data_digest: str, log_file: Path) -> Run:
         done.seconds,
     )
     return done
+
+
+def _metadata(config: Config) -> tuple[str, str]:
+    """The metadata sheet's path and the digest of its content; empty texts where there is none."""
+    sheet = find_sheet(config.data, config.metadata)
+    if sheet is None:
+        return "", ""
+    return str(sheet.path), hashlib.sha256(sheet.path.read_bytes()).hexdigest()[:16]
 
 
 def _schema(root: Path) -> Path:
