@@ -1,5 +1,6 @@
 """LesionStatisticsGen: lesion tables of every usable subject."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from tfx.dsl.component.experimental.annotations import InputArtifact, OutputArtifact, Parameter
@@ -18,7 +19,9 @@ def LesionStatisticsGen(
     workers: Parameter[int],
     code: Parameter[str],
 ) -> None:
-    """Measures every lesion in 3-D and in the slices of three planes.
+    """Measures every lesion in 3-D and in the slices of three planes, and where it lies, by anatomy.
+
+    A metadata sheet is read by ReportGen: another sheet must not train anything anew.
 
     Args:
         manifest: What to read.
@@ -26,5 +29,6 @@ def LesionStatisticsGen(
         workers: Processes.
         code: Digest of the code that does this.
     """
-    scans = read_manifest(Path(manifest.uri)).scans
-    compute_tables(scans, workers=workers, progress=to_log("measuring lesions")).write(Path(tables.uri))
+    known = read_manifest(Path(manifest.uri))
+    found = compute_tables(known.scans, workers=workers, progress=to_log("measuring lesions"))
+    replace(found, dataset=known.name, phantom=known.phantom).write(Path(tables.uri))

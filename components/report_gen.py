@@ -21,9 +21,11 @@ from lesions.checks import put_aside
 from lesions.files import read_table
 from lesions.manifest import Manifest as ManifestContent
 from lesions.manifest import read_manifest
+from lesions.metadata import read_sheet
+from lesions.places import with_sheet
 from lesions.provenance import statement
 from lesions.slices import PLANES
-from lesions.statistics import read_tables
+from lesions.statistics import Tables, read_tables
 from reports.content import Picture, RunReport, Training
 from reports.report import write_report
 from serving.device import describe
@@ -53,6 +55,8 @@ def ReportGen(
     report: OutputArtifact[artifacts.Report],
     configuration: Parameter[str],
     code: Parameter[str],
+    metadata: Parameter[str] = "",
+    metadata_digest: Parameter[str] = "",
     selection_axial: InputArtifact[artifacts.Selection] = None,
     selection_sagittal: InputArtifact[artifacts.Selection] = None,
     selection_coronal: InputArtifact[artifacts.Selection] = None,
@@ -70,6 +74,8 @@ def ReportGen(
         report: Written: report.html.
         configuration: YAML text.
         code: Digest of the code that does this.
+        metadata: The data set's metadata sheet; empty where there is none.
+        metadata_digest: Of its content: TFX's cache sees the path alone.
         selection_axial: Histories and slice metrics; likewise the other planes, those that are trained.
         selection_sagittal: See above.
         selection_coronal: See above.
@@ -79,6 +85,7 @@ def ReportGen(
     known, fused, folds = read_manifest(Path(manifest.uri)), Path(evaluation.uri), Path(fold_map.uri)
     measured, frame = read_tables(Path(tables.uri)), pd.read_csv(folds / "folds.csv")
     holdout = read_table(fused / "holdout.csv")
+    places, location_notes = _places(measured, metadata)
     released = json.loads((Path(release.uri) / "release.json").read_text())
     chosen = {plane: read_selection(folder)["members"] for plane, folder in selections.items()}
     content = RunReport(
@@ -90,6 +97,9 @@ def ReportGen(
         grid=known.grid,
         tables_3d=measured.lesions_3d,
         tables_plane=measured.planes,
+        locations=places,
+        location_notes=location_notes,
+        frequency=measured.frequency,
         folds=frame,
         quality=pd.read_csv(folds / "folds_quality.csv"),
         anomalies=pd.concat([pd.read_csv(Path(gate.uri) / name) for name in ("anomalies.csv", "drift.csv")]),
@@ -104,6 +114,17 @@ def ReportGen(
         config=configuration,
     )
     write_report(content, Path(report.uri) / "report.html")
+
+
+def _places(measured: Tables, metadata: str) -> tuple[pd.DataFrame, tuple[str, ...]]:
+    """Shares of the places, and what is to be known of the metadata sheet."""
+    if measured.locations is None:
+        return pd.DataFrame(), ()
+    if not metadata:
+        return measured.locations.summary(), ("No metadata sheet: all locations are approximate.",)
+    counts, notes = read_sheet(metadata).match(measured.lesions_3d["subject"])
+    said = f"Metadata sheet {Path(metadata).name}: {'; '.join(notes)}."
+    return with_sheet(measured.locations, counts).summary(), (said,)
 
 
 def _trained_subjects(folds: pd.DataFrame, chosen: dict[str, list[int]]) -> int:

@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
-from scipy import ndimage
 
 from lesions import nifti
+from lesions.components import components, slice_lesions
 from lesions.dataset import Scan
 from lesions.errors import InputError
 from lesions.files import write_csv, write_text
-from lesions.grid import Grid, grid_from_json
+from lesions.frequency import PackedMask, count_masks, pack
+from lesions.grid import Grid, Volume, grid_from_json
+from lesions.location import locate
 from lesions.parallel import map_subjects
+from lesions.places import LESION_COLUMNS, PLACES, SUBJECT_COLUMNS, Locations, approximate
 from lesions.progress import Progress
 from lesions.slices import AXIS, PLANES
+
+Parsed = TypeVar("Parsed")
 
 CATEGORIES = 6
 # Lower edges of the categories at 1 mm, voxels or pixels; (lo, hi], the last one open (raxnet.md, 2).
@@ -31,6 +37,7 @@ EDGES = {
 COLUMNS_3D = ("subject", "lesions", "voxels", "largest", "sizes")
 COLUMNS_PLANE = ("subject", "slice", "lesions", "voxels", "largest")
 COLUMNS_SLICES = ("subject", "slice", "nonzero", "lesion_voxels")
+FREQUENCY = "lesion_frequency.nii.gz"
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,15 +50,28 @@ class Tables:
         planes: By plane, a row per slice with lesion: subject, slice, lesions (8-connected), voxels, largest.
         slices: By plane, a row per slice: subject, slice, nonzero (image voxels above 0), lesion_voxels.
         grid: Grid of the scans; None means 1 mm.
+        locations: Where the lesions are; None in tables of other origin.
+        frequency: Number of subjects with a lesion in each voxel, uint16; None in tables of other origin and
+            where the scans do not lie on one grid.
+        dataset: Its name; empty in tables of other origin.
+        phantom: True where the scans are synthetic.
     """
 
     lesions_3d: pd.DataFrame
     planes: dict[str, pd.DataFrame]
     slices: dict[str, pd.DataFrame] = field(default_factory=dict)
     grid: Grid | None = None
+    locations: Locations | None = None
+    frequency: Volume | None = None
+    dataset: str = ""
+    phantom: bool = False
 
     def write(self, folder: str | Path) -> None:
-        """Writes lesions_3d.csv, lesions_{plane}.csv, slices_{plane}.csv, grid.json; each appears whole."""
+        """Writes every table as a file of its own; each appears whole.
+
+        lesions_3d.csv, lesions_{plane}.csv, slices_{plane}.csv, grid.json, about.json (data set, phantom or not),
+        locations.csv, locations_subjects.csv, locations_summary.csv, lesion_frequency.nii.gz.
+        """
         folder = Path(folder)
         write_csv(folder / "lesions_3d.csv", self.lesions_3d)
         for plane, frame in self.planes.items():
@@ -60,6 +80,16 @@ class Tables:
             write_csv(folder / f"slices_{plane}.csv", frame)
         if self.grid is not None:
             write_text(folder / "grid.json", json.dumps(self.grid.as_json()) + "\n")
+        if self.dataset:
+            about = {"dataset": self.dataset, "phantom": self.phantom}
+            write_text(folder / "about.json", json.dumps(about) + "\n")
+        if self.locations is not None:
+            write_csv(folder / "locations.csv", self.locations.lesions)
+            write_csv(folder / "locations_subjects.csv", self.locations.subjects)
+            write_csv(folder / "locations_summary.csv", self.locations.summary())
+        if self.frequency is not None:
+            said = f"subjects with a lesion here, of {len(self.lesions_3d)}"
+            nifti.write(folder / FREQUENCY, self.frequency, intent=said)
 
 
 def compute_tables(scans: Sequence[Scan], workers: int = 1, progress: Progress | None = None) -> Tables:
@@ -69,6 +99,9 @@ def compute_tables(scans: Sequence[Scan], workers: int = 1, progress: Progress |
         scans: Those without a mask are passed over; one session per subject.
         workers: Processes; each holds one scan and its mask (about 250 MB in all at 1 mm).
         progress: Called with (subjects done, subjects).
+
+    Returns:
+        The tables, with approximate locations (`lesions.location`: the scans must lie in MNI space for them).
 
     Raises:
         InputError: No mask at all, one without lesion, a subject twice, a file that cannot be read, or
@@ -94,7 +127,16 @@ def compute_tables(scans: Sequence[Scan], workers: int = 1, progress: Progress |
         {plane: pd.concat([row.planes[plane] for row in rows], ignore_index=True) for plane in PLANES},
         {plane: pd.concat([row.slices[plane] for row in rows], ignore_index=True) for plane in PLANES},
         rows[0].grid,
+        approximate(pd.concat([row.locations for row in rows], ignore_index=True)),
+        _frequency(rows),
     )
+
+
+def _frequency(rows: Sequence[_Rows]) -> Volume | None:
+    grid = rows[0].grid
+    if not all(row.grid.same_as(grid) for row in rows):
+        return None
+    return count_masks((row.mask for row in rows), grid)
 
 
 def read_tables(folder: str | Path) -> Tables:
@@ -106,7 +148,8 @@ def read_tables(folder: str | Path) -> Tables:
     folder = Path(folder)
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder; give the folder that raxnet stats wrote")
-    lesions_3d = _read(folder / "lesions_3d.csv", COLUMNS_3D[:4])
+    columns = COLUMNS_3D[:4]
+    lesions_3d = _read(folder / "lesions_3d.csv", columns, columns[1:], columns[:1])
     planes = _read_planes(folder, "lesions", COLUMNS_PLANE)
     if not planes:
         raise InputError(f"{folder}: no lesions_<plane>.csv here; give the folder that raxnet stats wrote")
@@ -117,7 +160,18 @@ def read_tables(folder: str | Path) -> Tables:
                 f"{folder}/lesions_{plane}.csv: {strangers[0]} is not in lesions_3d.csv; "
                 "run raxnet stats again"
             )
-    return Tables(lesions_3d, planes, _read_planes(folder, "slices", COLUMNS_SLICES), _read_grid(folder))
+    about = _read_json(folder / "about.json", lambda content: (str(content["dataset"]), content["phantom"]))
+    dataset, phantom = about or ("", False)
+    return Tables(
+        lesions_3d,
+        planes,
+        _read_planes(folder, "slices", COLUMNS_SLICES),
+        _read_json(folder / "grid.json", grid_from_json),
+        _read_locations(folder),
+        nifti.read(folder / FREQUENCY, np.uint16) if (folder / FREQUENCY).exists() else None,
+        dataset,
+        bool(phantom),
+    )
 
 
 def edges(table: str, grid: Grid | None = None) -> np.ndarray:
@@ -152,6 +206,8 @@ class _Rows:
     planes: dict[str, pd.DataFrame]
     slices: dict[str, pd.DataFrame]
     grid: Grid
+    locations: pd.DataFrame
+    mask: PackedMask
 
 
 def _tabulate(scan: Scan) -> _Rows:
@@ -171,13 +227,13 @@ def _tabulate(scan: Scan) -> _Rows:
         raise InputError(
             f"{scan.mask}: no lesion in it; mend the mask or leave the subject out (raxnet check)"
         )
-    sizes = component_sizes(lesion)
+    found = components(lesion)
     row: dict[str, str | int] = {
         "subject": scan.subject,
-        "lesions": len(sizes),
-        "voxels": int(sizes.sum()),
-        "largest": int(sizes[0]),
-        "sizes": " ".join(map(str, sizes)),
+        "lesions": len(found.sizes),
+        "voxels": int(found.sizes.sum()),
+        "largest": int(found.sizes[0]),
+        "sizes": " ".join(map(str, found.sizes)),
     }
     planes, slices = {}, {}
     for plane in PLANES:
@@ -185,57 +241,9 @@ def _tabulate(scan: Scan) -> _Rows:
         frame.insert(0, "subject", scan.subject)
         planes[plane] = frame
         slices[plane] = _all_slices(scan.subject, nonzero, lesion, plane)
-    return _Rows(scan.subject, row, planes, slices, grid)
-
-
-def component_sizes(lesion: np.ndarray) -> np.ndarray:
-    """Voxels of each 26-connected component of a (X, Y, Z) bool mask, largest first."""
-    labels, _ = ndimage.label(_cropped(lesion)[0], np.ones((3, 3, 3)))
-    return np.sort(np.bincount(labels.ravel())[1:])[::-1]
-
-
-def slice_lesions(lesion: np.ndarray, plane: str) -> pd.DataFrame:
-    """8-connected components of each slice of a plane that has lesion.
-
-    Args:
-        lesion: (X, Y, Z) bool mask.
-        plane: axial, sagittal or coronal.
-
-    Returns:
-        Columns slice, lesions, voxels, largest; a row per slice with lesion, ascending.
-    """
-    axis = AXIS[plane]
-    cropped, start = _cropped(lesion)
-    # Neighbors only within the slice: one call labels all slices.
-    within = np.zeros((3, 3, 3), dtype=bool)
-    within[tuple(1 if a == axis else slice(None) for a in range(3))] = True
-    labels, count = ndimage.label(cropped, within)
-    where = np.nonzero(labels)
-    component = labels[where] - 1
-    sizes = np.bincount(component, minlength=count)
-    slice_of = np.zeros(count, dtype=np.int64)
-    slice_of[component] = where[axis]
-    depth = cropped.shape[axis]
-    largest = np.zeros(depth, dtype=np.int64)
-    np.maximum.at(largest, slice_of, sizes)
-    frame = pd.DataFrame(
-        {
-            "slice": np.arange(depth) + start[axis],
-            "lesions": np.bincount(slice_of, minlength=depth),
-            "voxels": np.bincount(where[axis], minlength=depth),
-            "largest": largest,
-        }
-    )
-    return frame[frame["voxels"] > 0].reset_index(drop=True)
-
-
-def _cropped(lesion: np.ndarray) -> tuple[np.ndarray, tuple[int, int, int]]:
-    """The mask's bounding box and where it starts: labeling it alone is many times faster."""
-    spans = []
-    for axis in range(3):
-        used = np.flatnonzero(lesion.any(axis=tuple(a for a in range(3) if a != axis)))
-        spans.append(slice(int(used[0]), int(used[-1]) + 1) if len(used) else slice(0, 0))
-    return lesion[tuple(spans)], (spans[0].start, spans[1].start, spans[2].start)
+    locations = locate(found, grid)
+    locations.insert(0, "subject", scan.subject)
+    return _Rows(scan.subject, row, planes, slices, grid, locations, pack(lesion))
 
 
 def _all_slices(subject: str, nonzero: np.ndarray, lesion: np.ndarray, plane: str) -> pd.DataFrame:
@@ -258,7 +266,8 @@ def _element(table: str, grid: Grid | None) -> float:
     return round(float(np.prod(edges_mm)), 6)
 
 
-def _read(path: Path, columns: Sequence[str]) -> pd.DataFrame:
+def _read(path: Path, columns: Sequence[str], whole: Sequence[str], keys: Sequence[str]) -> pd.DataFrame:
+    """A table that has `columns`, whole numbers in `whole`, and no two rows with the same `keys`."""
     try:
         frame = pd.read_csv(path, dtype={"subject": str, "sizes": str})
     except FileNotFoundError:
@@ -268,28 +277,33 @@ def _read(path: Path, columns: Sequence[str]) -> pd.DataFrame:
     missing = [column for column in columns if column not in frame.columns]
     if missing:
         raise InputError(f"{path}: column {missing[0]} is missing; expected {', '.join(columns)}")
-    for column in columns[1:]:
-        if not (column == "sizes" or pd.api.types.is_integer_dtype(frame[column]) or frame.empty):
+    for column in whole:
+        if not (pd.api.types.is_integer_dtype(frame[column]) or frame.empty):
             raise InputError(f"{path}: column {column} must hold whole numbers; run raxnet stats again")
-    if (
-        frame["subject"].isna().any()
-        or frame.duplicated(list(columns[: 2 if columns[1] == "slice" else 1])).any()
-    ):
+    if frame["subject"].isna().any() or frame.duplicated(list(keys)).any():
         raise InputError(f"{path}: a subject is empty or a row is there twice; run raxnet stats again")
     return frame
 
 
 def _read_planes(folder: Path, stem: str, columns: Sequence[str]) -> dict[str, pd.DataFrame]:
     paths = {plane: folder / f"{stem}_{plane}.csv" for plane in PLANES}
-    return {plane: _read(path, columns) for plane, path in paths.items() if path.exists()}
+    return {p: _read(path, columns, columns[1:], columns[:2]) for p, path in paths.items() if path.exists()}
 
 
-def _read_grid(folder: Path) -> Grid | None:
-    path = folder / "grid.json"
+def _read_locations(folder: Path) -> Locations | None:
+    lesions, subjects = folder / "locations.csv", folder / "locations_subjects.csv"
+    if not lesions.exists():
+        return None
+    return Locations(
+        _read(lesions, LESION_COLUMNS, ("lesion", "voxels"), ("subject", "lesion")),
+        _read(subjects, SUBJECT_COLUMNS, PLACES, ("subject",)),
+    )
+
+
+def _read_json(path: Path, parse: Callable[[Any], Parsed]) -> Parsed | None:
     if not path.exists():
         return None
     try:
-        content = json.loads(path.read_text())
-        return grid_from_json(content)
+        return parse(json.loads(path.read_text()))
     except (ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{path}: not a grid ({error}); run raxnet stats again") from None
+        raise InputError(f"{path}: damaged ({error}); run raxnet stats again") from None

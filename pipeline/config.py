@@ -28,6 +28,7 @@ class Config:
     Attributes:
         data: Folder of the data set; relative to the configuration's folder.
         root: Folder of everything that the run writes; relative likewise.
+        metadata: Sheet with lesion counts by location, relative likewise; None: looked for in the data's folder.
         planes: Those trained; records are made of all three.
         train_folds: Validation folds for which a model is trained, each.
         split: Hold-out and folds.
@@ -45,6 +46,7 @@ class Config:
 
     data: Path
     root: Path
+    metadata: Path | None = None
     planes: tuple[str, ...] = PLANES
     train_folds: tuple[int, ...] = (1,)
     split: SplitSettings = field(default_factory=SplitSettings)
@@ -110,9 +112,9 @@ def load(path: Path) -> Config:
     except pydantic.ValidationError as error:
         raise InputError(f"{path}: " + "; ".join(_said(one) for one in error.errors())) from None
     here = path.resolve().parent
-    return pydantic.TypeAdapter(Config).validate_python(
-        {**vars(config), "data": here / config.data, "root": here / config.root}
-    )
+    given = {name: getattr(config, name) for name in ("data", "root", "metadata")}
+    found = {name: here / path for name, path in given.items() if path is not None}
+    return pydantic.TypeAdapter(Config).validate_python({**vars(config), **found})
 
 
 def _said(error: Any) -> str:

@@ -18,6 +18,15 @@ SUMMARIES = (
     "lesions/summaries.py",
     "lesions/files.py",
 )
+MEASURES = (
+    "lesions/slices.py",
+    "lesions/components.py",
+    "lesions/template.py",
+    "lesions/location.py",
+    "lesions/places.py",
+    "lesions/frequency.py",
+    "lesions/statistics.py",
+)
 CODE = {
     "DatasetValidator": (
         *DATA,
@@ -28,8 +37,7 @@ CODE = {
     ),
     "LesionStatisticsGen": (
         *DATA,
-        "lesions/slices.py",
-        "lesions/statistics.py",
+        *MEASURES,
         "components/lesion_statistics_gen.py",
     ),
     "FoldGen": ("lesions/statistics.py", "lesions/folds.py", "components/fold_gen.py"),
@@ -90,7 +98,13 @@ CODE = {
         "components/blesser.py",
     ),
     "Release": ("components/release.py",),
-    "ReportGen": ("reports", "components/report_gen.py"),
+    "ReportGen": (
+        "reports",
+        "lesions/metadata.py",
+        "lesions/spreadsheet.py",
+        "lesions/places.py",
+        "components/report_gen.py",
+    ),
 }
 
 

@@ -16,6 +16,7 @@ import filelock
 from lesions import dataset as data_set
 from lesions.errors import InputError, WorkError
 from lesions.files import write_text
+from lesions.metadata import find_sheet, read_sheet
 from lesions.parallel import WORKERS
 from lesions.progress import LOGGER
 from pipeline import console, device, executions, trainings
@@ -82,6 +83,8 @@ def newest(root: Path, artifact: str, name: str) -> Path:
 def _usable(config: Config) -> data_set.Dataset:
     """Finds what cannot work before anything is written."""
     dataset = data_set.discover(config.data)
+    if config.metadata is not None:
+        read_sheet(config.metadata)
     subjects = len({scan.subject for scan in dataset.scans if scan.mask is not None})
     held_out = max(1, round(config.split.holdout * subjects))
     if subjects - held_out < config.split.folds:
@@ -127,7 +130,7 @@ def _run(config: Config, data_digest: str, log_file: Path, prepare: bool) -> Run
     os.environ[WORKERS] = str(config.processes)
     from pipeline.pipeline import GATE, create_pipeline
 
-    pipeline = create_pipeline(config, data_digest, str(_schema(config.root)))
+    pipeline = create_pipeline(config, data_digest, str(_schema(config.root)), *_metadata(config))
     names = [node.id for node in pipeline.components]
     lines = _NodeLines(len(names), log_file)
     # In two calls: trainings may run side by side in between. TFX's cache makes a second pass over nodes free.
@@ -154,6 +157,14 @@ def _run(config: Config, data_digest: str, log_file: Path, prepare: bool) -> Run
         done.seconds,
     )
     return done
+
+
+def _metadata(config: Config) -> tuple[str, str]:
+    """The metadata sheet's path and the digest of its content; empty texts where there is none."""
+    sheet = find_sheet(config.data, config.metadata)
+    if sheet is None:
+        return "", ""
+    return str(sheet.path), hashlib.sha256(sheet.path.read_bytes()).hexdigest()[:16]
 
 
 def _schema(root: Path) -> Path:

@@ -33,7 +33,9 @@ NAME = "raxnet"  # constant: TFX's cache is kept under it
 GATE = "AnomalyGate"  # the last node before the trainings
 
 
-def create_pipeline(config: Config, data_digest: str, schema_file: str) -> Pipeline:
+def create_pipeline(
+    config: Config, data_digest: str, schema_file: str, sheet: str = "", sheet_digest: str = ""
+) -> Pipeline:
     """Builds the pipeline of a configuration.
 
     Each component gets its own part of the configuration and a digest of its own code, so that a change re-runs
@@ -43,6 +45,8 @@ def create_pipeline(config: Config, data_digest: str, schema_file: str) -> Pipel
         config: Of the run.
         data_digest: Of the data set, computed beforehand: a component that always ran would void the cache.
         schema_file: The curated schema; another content must have another path, which is all that TFX looks at.
+        sheet: The data set's metadata sheet; empty where there is none.
+        sheet_digest: Of its content.
 
     Returns:
         A pipeline for any TFX runner.
@@ -116,6 +120,8 @@ def create_pipeline(config: Config, data_digest: str, schema_file: str) -> Pipel
         blessing=blesser.outputs["blessing"],
         release=release.outputs["release"],
         configuration=dump(config),
+        metadata=sheet,
+        metadata_digest=sheet_digest,
         code=code_digest("ReportGen"),
         **selections,
     )

@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from lesions.grid import Grid
+from lesions.grid import Grid, Volume
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,6 +66,9 @@ class RunReport:
             sizes stay in voxels.
         tables_3d: subject, lesions, voxels, largest: a row per subject.
         tables_plane: plane -> subject, slice, lesions, voxels, largest: a row per slice with a lesion.
+        locations: Of `lesions.places.Locations.summary`: source, place, lesions, ...
+        location_notes: What is to be known of the metadata sheet behind them.
+        frequency: Number of subjects with a lesion in each voxel.
         folds: subject, fold (0 = hold-out).
         quality: table ("3d" or a plane), fold, subjects, n, tv, ks, mwu_p.
         anomalies: What the validation of the records found. With a column `problem`, rows where that is empty
@@ -90,6 +93,9 @@ class RunReport:
     grid: Grid | None = None
     tables_3d: pd.DataFrame = field(default_factory=_frame)
     tables_plane: dict[str, pd.DataFrame] = field(default_factory=dict)
+    locations: pd.DataFrame = field(default_factory=_frame)
+    location_notes: tuple[str, ...] = ()
+    frequency: Volume | None = None
     folds: pd.DataFrame = field(default_factory=_frame)
     quality: pd.DataFrame = field(default_factory=_frame)
     anomalies: pd.DataFrame = field(default_factory=_frame)

@@ -1,4 +1,4 @@
-"""Lesion sizes before and after the split: rainclouds, and the counts by size category."""
+"""Lesion sizes before and after the split: groups of sizes, size categories, units."""
 
 from __future__ import annotations
 
@@ -6,18 +6,12 @@ import itertools
 
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from scipy import ndimage
 
 from lesions.grid import Grid
 from lesions.slices import AXIS
-from lesions.statistics import edges, size_category
-from reports import style
+from lesions.statistics import CATEGORIES, edges, size_category
 
-MOST_DOTS = 300  # per row: more would only blacken the paper
-WHOLE, HOLDOUT = "Whole", "Hold-out"
-_COLORS = {WHOLE: style.GRAY, HOLDOUT: style.ORANGE}
+WHOLE, TRAINING, HOLDOUT = "Whole", "Training", "Hold-out"
 
 
 def groups(table: pd.DataFrame, folds: pd.DataFrame) -> dict[str, np.ndarray]:
@@ -36,8 +30,40 @@ def groups(table: pd.DataFrame, folds: pd.DataFrame) -> dict[str, np.ndarray]:
         return found
     fold_of = table["subject"].map(folds.set_index("subject")["fold"])
     for fold in sorted(int(f) for f in folds["fold"].unique()):
-        found[HOLDOUT if fold == 0 else f"Fold {fold}"] = table["voxels"].to_numpy()[fold_of == fold]
+        found[part_name(fold)] = table["voxels"].to_numpy()[fold_of == fold]
     return found
+
+
+def halves(sizes: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The groups of `groups` with all training folds as one: Whole, Training, Hold-out (where there is one)."""
+    folds = [values for name, values in sizes.items() if name not in (WHOLE, HOLDOUT)]
+    found = {WHOLE: sizes[WHOLE], TRAINING: np.concatenate(folds) if folds else np.array([], dtype=int)}
+    return found | ({HOLDOUT: sizes[HOLDOUT]} if HOLDOUT in sizes else {})
+
+
+def part_name(fold: int) -> str:
+    """What a fold number is called: "Hold-out", "Fold 1", ..."""
+    return HOLDOUT if fold == 0 else f"Fold {fold}"
+
+
+def table_name(table: str) -> str:
+    """What a table is called: "3-D" or its plane, capitalized."""
+    return "3-D" if table == "3d" else table.capitalize()
+
+
+def rows_name(table: str, count: int) -> str:
+    """How many rows a table has, in words: "655 subjects", "1 slice with a lesion"."""
+    return counted(count, "subject") if table == "3d" else f"{counted(count, 'slice')} with a lesion"
+
+
+def counted(count: int, noun: str) -> str:
+    """A number of things: "1 subject", "1,344 lesions"."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+def category_sizes(sizes: np.ndarray, table: str, grid: Grid | None) -> np.ndarray:
+    """How many sizes, in voxels, lie in each of the six size categories, (6,); zeros are left out."""
+    return np.bincount(size_category(sizes, table, grid), minlength=CATEGORIES + 1)[1:]
 
 
 def category_counts(sizes: dict[str, np.ndarray], table: str, grid: Grid | None) -> pd.DataFrame:
@@ -51,13 +77,16 @@ def category_counts(sizes: dict[str, np.ndarray], table: str, grid: Grid | None)
     Returns:
         A row per group: Group, n, and a column per category, each as "count (percent)".
     """
-    rows = []
-    for name, values in sizes.items():
-        counts = np.bincount(size_category(values, table, grid), minlength=7)[1:7]
-        shares = 100 * counts / max(len(values), 1)
-        cells = [f"{count:,} ({share:.1f} %)" for count, share in zip(counts, shares, strict=True)]
-        rows.append([name, len(values), *cells])
+    rows = [
+        [name, len(values), *(share(count, len(values)) for count in category_sizes(values, table, grid))]
+        for name, values in sizes.items()
+    ]
     return pd.DataFrame(rows, columns=["Group", "n", *category_names(table, grid)])
+
+
+def share(count: int, total: int) -> str:
+    """A count with its share of a total: "319 (48.7 %)"."""
+    return f"{count:,} ({100 * count / max(total, 1):.1f} %)"
 
 
 def size_unit(table: str, grid: Grid | None) -> tuple[float, str]:
@@ -80,67 +109,3 @@ def category_unit(table: str, grid: Grid | None) -> str:
     if grid is None:
         return "voxels" if table == "3d" else "pixels"
     return "mL" if table == "3d" else "mm²"
-
-
-@style.settings()
-def draw_sizes(sizes: dict[str, np.ndarray], table: str, grid: Grid | None) -> Figure:
-    """A raincloud per group: density (upper half), box with median and 5th to 95th percentile, dots.
-
-    Args:
-        sizes: Of `groups`, in voxels.
-        table: "3d" or a plane.
-        grid: For the unit of the axis.
-    """
-    factor, label = size_unit(table, grid)
-    figure = style.new_figure(7.2, 0.5 + 0.62 * len(sizes))
-    axes = figure.subplots()
-    style.log_x(axes)
-    rng = np.random.default_rng(0)
-    for row, (name, values) in enumerate(sizes.items()):
-        _raincloud(axes, row, values * factor, _COLORS.get(name, style.BLUE), rng)
-    for edge in edges(table, grid)[1:]:
-        axes.axvline(edge * factor, color=style.GRAY, linewidth=0.7, linestyle=":", zorder=0.5)
-    whole = sizes[WHOLE]
-    if len(whole):
-        axes.axvline(
-            float(np.median(whole)) * factor, color=style.GRAY, linewidth=0.9, linestyle="--", zorder=0.5
-        )
-    axes.set_yticks(range(len(sizes)), [f"{name}\nn = {len(v):,}" for name, v in sizes.items()])
-    axes.set_ylim(len(sizes) - 0.45, -0.6)
-    axes.grid(visible=False)
-    axes.tick_params(axis="y", length=0)
-    axes.set_xlabel(label)
-    return figure
-
-
-def density(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Gaussian kernel density by Scott's rule, from a fine histogram: fast for any number of values.
-
-    Args:
-        values: (n,) three or more, not all equal.
-
-    Returns:
-        (256,) places from the least to the largest value, and the density there.
-    """
-    counts, borders = np.histogram(values, bins=256, density=True)
-    width = borders[1] - borders[0]
-    sigma = values.std(ddof=1) * len(values) ** -0.2
-    return (borders[:-1] + borders[1:]) / 2, ndimage.gaussian_filter1d(counts, sigma / width, mode="constant")
-
-
-def _raincloud(axes: Axes, row: int, values: np.ndarray, color: str, rng: np.random.Generator) -> None:
-    """Draws one group around the height `row`; heights grow downwards."""
-    if not len(values):
-        return
-    logs = np.log10(values)
-    if len(values) > 2 and logs.std() > 0:
-        at, height = density(logs)
-        upper = row - 0.08 - 0.42 * height / height.max()
-        axes.fill_between(10**at, row - 0.08, upper, color=color, alpha=0.55, linewidth=0)
-    low, first, median, third, high = np.percentile(values, [5, 25, 50, 75, 95])
-    axes.plot([low, high], [row, row], color=style.BLACK, linewidth=0.9)
-    axes.plot([first, third], [row, row], color=style.BLACK, linewidth=4.0, solid_capstyle="butt")
-    axes.plot([median], [row], marker="|", color="white", markersize=6, markeredgewidth=1.6)
-    dots = values if len(values) <= MOST_DOTS else rng.choice(values, MOST_DOTS, replace=False)
-    heights = row + 0.12 + 0.22 * rng.random(len(dots))
-    axes.scatter(dots, heights, s=5, color=color, alpha=0.55, linewidths=0)

@@ -15,7 +15,8 @@ from lesions.evaluation import Evaluation, missing_subjects
 from lesions.grid import Grid
 from lesions.metrics import SMOOTHED
 from reports import style
-from reports.distributions import MOST_DOTS, category_names, category_unit
+from reports.distributions import category_names, category_unit
+from reports.rainclouds import MOST_DOTS
 from reports.tables import Table, as_markdown, as_text, table
 
 NAMES = {

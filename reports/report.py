@@ -7,7 +7,7 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from lesions.files import write_text
-from reports import background, results
+from reports import background, lesion_sections, results
 from reports.content import RunReport
 
 _TEMPLATES = Path(__file__).parent / "templates"
@@ -18,8 +18,9 @@ _SECTIONS = (
     results.holdout,
     results.pictures,
     background.dataset,
-    background.lesion_sizes,
-    background.split,
+    lesion_sections.lesion_sizes,
+    lesion_sections.locations,
+    lesion_sections.split,
     background.anomalies,
     background.training,
     results.validation,

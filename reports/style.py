@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import textwrap
 from typing import Any
 
 import matplotlib
@@ -12,7 +13,8 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
-from matplotlib.ticker import FuncFormatter, NullFormatter
+from matplotlib.patheffects import withStroke
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from PIL import Image
 
 from reports import blocks
@@ -29,6 +31,8 @@ PREDICTIONS: dict[str, tuple[str, str]] = {
     "fused": (VERMILION, "D"),
 }
 TRUTH, PREDICTION = SKY, ORANGE
+
+_SIDES = {"axial": ("L", "R"), "coronal": ("L", "R"), "sagittal": ("P", "A")}  # left and right of a picture
 
 DPI = 160
 _CSS_PIXELS = 105  # to an inch of a figure
@@ -90,6 +94,43 @@ def log_x(axes: Axes) -> None:
     axes.xaxis.set_minor_formatter(NullFormatter())
 
 
+def log_limits(axes: Axes, low: float, high: float) -> None:
+    """Limits of a logarithmic x axis around `low` to `high`, both above 0, with three numbers on it at least."""
+    low, high = low / 1.5, high * 1.5
+    axes.set_xlim(low, high)
+    decades = float(np.log10(high / low))
+    subs = (1.0,) if decades > 3 else (1.0, 3.0) if decades > 1.5 else (1.0, 2.0, 3.0, 5.0, 7.0)
+    axes.xaxis.set_major_locator(LogLocator(subs=subs, numticks=20))
+
+
+def footnote(figure: Figure, *texts: str) -> None:
+    """Small print at the lower left of a figure, broken into lines as wide as it; empty texts are left out."""
+    width = int(figure.get_figwidth() * 16.5)  # characters of this size to an inch
+    lines = [line for text in texts for line in textwrap.wrap(text, width)]
+    figure.supxlabel("\n".join(lines), x=0.01, ha="left", fontsize=7.5, color=GRAY)
+
+
+def write_on(axes: Axes, x: float, y: float, text: str) -> None:
+    """White text with a dark rim, readable on any gray; x and y as shares of the panel."""
+    axes.text(
+        x,
+        y,
+        text,
+        color="white",
+        ha="center",
+        va="center",
+        transform=axes.transAxes,
+        fontsize=8,
+        path_effects=[withStroke(linewidth=2.0, foreground="black")],
+    )
+
+
+def sides(axes: Axes, plane: str) -> None:
+    """Writes on a slice in RAS order which way it lies."""
+    for letter, x in zip(_SIDES[plane], (0.04, 0.96), strict=True):
+        write_on(axes, x, 0.5, letter)
+
+
 def png(figure: Figure, colors: int = 128, dpi: int = DPI) -> bytes:
     """PNG bytes with a palette of at most `colors`: a third of the size, no visible difference."""
     figure.set_dpi(dpi)
@@ -109,9 +150,11 @@ def svg(figure: Figure) -> bytes:
     return raw.getvalue()
 
 
-def embed(figure: Figure, alt: str, caption: str, vector: bool = False, dpi: int = DPI) -> blocks.Image:
+def embed(
+    figure: Figure, alt: str, caption: str, vector: bool = False, dpi: int = DPI, colors: int = 128
+) -> blocks.Image:
     """A figure as a part of a page: SVG where `vector`, else PNG; its text is as large as the page's."""
-    content = svg(figure) if vector else png(figure, dpi=dpi)
+    content = svg(figure) if vector else png(figure, colors, dpi)
     return blocks.Image(data_uri(content), alt, caption, round(figure.get_figwidth() * _CSS_PIXELS))
 
 

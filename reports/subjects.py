@@ -18,7 +18,6 @@ from reports import style
 
 CLOSE_UP = 60.0  # mm, the least width of a close-up
 Frame = tuple[float, float, float, float]  # left, right, bottom, top, mm
-_LETTERS = {"axial": ("L", "R"), "coronal": ("L", "R"), "sagittal": ("P", "A")}  # left and right of a picture
 
 
 @dataclass(frozen=True, eq=False)
@@ -146,7 +145,7 @@ def draw_subject(image: Volume, truth: np.ndarray, prediction: np.ndarray) -> Fi
         _outlines(axes[0, column], cut, 0.55)
         axes[0, column].add_patch(_box(frame))
         axes[0, column].set_title(f"{cut.plane}, {'xyz'[AXIS[cut.plane]]} = {cut.position:.0f} mm")
-        _letters(axes[0, column], cut.plane)
+        style.sides(axes[0, column], cut.plane)
         _show(axes[1, column], cut, limits, frame)
         _scale_bar(axes[1, column], frame)
         _show(axes[2, column], cut, limits, frame)
@@ -209,30 +208,9 @@ def _box(frame: Frame) -> Rectangle:
     return Rectangle((left, bottom), right - left, top - bottom, fill=False, edgecolor="white", linewidth=0.7)
 
 
-def _letters(axes: Axes, plane: str) -> None:
-    for letter, x in zip(_LETTERS[plane], (0.04, 0.96), strict=True):
-        _write(axes, x, 0.5, letter)
-
-
-def _write(axes: Axes, x: float, y: float, text: str) -> None:
-    """White text with a dark rim, readable on any gray; x and y as shares of the panel."""
-    rim = [withStroke(linewidth=2.0, foreground="black")]
-    axes.text(
-        x,
-        y,
-        text,
-        color="white",
-        ha="center",
-        va="center",
-        transform=axes.transAxes,
-        fontsize=8,
-        path_effects=rim,
-    )
-
-
 def _scale_bar(axes: Axes, frame: Frame) -> None:
     length = 20.0 / (frame[1] - frame[0])
     rim = [withStroke(linewidth=4.0, foreground="black")]
     ends = ([0.05, 0.05 + length], [0.06, 0.06])
     axes.plot(*ends, color="white", linewidth=2.0, transform=axes.transAxes, path_effects=rim)
-    _write(axes, 0.05 + length / 2, 0.11, "20 mm")
+    style.write_on(axes, 0.05 + length / 2, 0.11, "20 mm")

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 
-import nilearn.datasets
 import numpy as np
 from scipy import ndimage
 
-from lesions import nifti
 from lesions.grid import ATLAS_ORIGIN, Grid, Volume, resample, template_grid
 from lesions.phantom.fields import smooth_field
+from lesions.template import read_template
 
 # Values of the template's own T1 at which its tissues lie (medians where a tissue map is above 0.9).
 TEMPLATE_CSF, TEMPLATE_GREY, TEMPLATE_WHITE = 62.0, 165.0, 224.0
@@ -69,7 +67,7 @@ class Anatomy:
 @lru_cache(maxsize=2)
 def load_template(spacing: float) -> Template:
     """Reads and prepares the MNI152 maps that nilearn ships, once per process and spacing (mm)."""
-    t1, grey, white = (_read(name) for name in ("t1", "gm", "wm"))
+    t1, grey, white = (read_template(kind).data for kind in ("t1", "gm", "wm"))
     brain = t1 > 0
     depth = _depth(brain)
     grid = template_grid(spacing)
@@ -94,11 +92,6 @@ def _pull(ventricles: np.ndarray, grid: Grid) -> np.ndarray:
     slopes = np.stack(np.gradient(ndimage.gaussian_filter(ventricles[::3, ::3, ::3], 2.0)))
     slopes /= np.sqrt((slopes**2).sum(axis=0)).max()
     return np.stack([resample(Volume(slope, template_grid(3.0)), grid).data for slope in slopes])
-
-
-def _read(name: str) -> np.ndarray:
-    folder = Path(nilearn.datasets.__file__).parent / "data"
-    return nifti.read(folder / f"mni_icbm152_{name}_tal_nlin_sym_09a_converted.nii.gz").data
 
 
 def _depth(brain: np.ndarray) -> np.ndarray:

@@ -36,7 +36,7 @@ def run(args: argparse.Namespace) -> int:
     from lesions.files import require_writable, write_csv
     from lesions.folds import check_folds, make_folds, quality, read_folds
     from lesions.statistics import read_tables
-    from pipeline.cli.figures import write_size_figures
+    from pipeline.cli.figures import write_figures
 
     tables = read_tables(args.tables)
     require_writable(args.out)
@@ -46,8 +46,9 @@ def run(args: argparse.Namespace) -> int:
     report = quality(tables, folds)
     write_csv(args.out / "folds.csv", folds)
     write_csv(args.out / "folds_quality.csv", report)
-    write_size_figures(args.out, tables, folds)
+    absent = write_figures(args.out, tables, folds, report)
     print("Each fold against the other folds, the hold-out (fold 0) against all of them:")
     print(report.round({"tv": 4, "ks": 4, "mwu_p": 3}).to_string(index=False))
+    print(*absent, sep="\n", end="\n" if absent else "")
     print(f"{len(folds)} subjects, each in one fold; fold map, quality and figures: {args.out}")
     return 0

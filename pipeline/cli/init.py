@@ -15,6 +15,7 @@ PROFILES = {
 # RAX-Net on ATLAS v2.0 as the method trains it. Every setting left out has its default.
 data: {data}
 root: {root}                 # everything the run writes
+# metadata: sheet.xlsx       # lesion counts by location; looked for in the data's folder
 planes: [axial, sagittal, coronal]
 train_folds: [1]             # validation folds; [1, 2, 3, 4, 5] is the whole cross-validation
 split: {{folds: 5, holdout: 0.2, seed: {seed}}}

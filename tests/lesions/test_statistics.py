@@ -1,13 +1,13 @@
-import os
-from pathlib import Path
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lesions import nifti, statistics
+from lesions.components import components, slice_lesions
 from lesions.dataset import Scan
 from lesions.errors import InputError, WorkError
 from lesions.grid import Grid, Volume
@@ -15,7 +15,6 @@ from lesions.parallel import map_subjects
 from lesions.slices import AXIS, PLANES
 
 SHAPE = (12, 14, 10)
-SHARED = Path(os.environ.get("RAXNET_SHARED", Path(__file__).parents[2].parent / "shared"))
 
 
 def write(folder, subject, mask, spacing=1.0, flip=False, image=None):
@@ -95,14 +94,15 @@ def test_no_component_is_lost(tmp_path):
     assert frame.loc[0, "sizes"] == " ".join(["3"] * 4 + ["2"] * 4 + ["1"] * 5)
 
 
+@settings(deadline=None)
 @given(st.integers(0, 2**32 - 1), st.floats(0.0, 0.6))
 def test_planes_and_volume_agree(seed, share):
     lesion = np.random.default_rng(seed).random((6, 7, 5)) < share
-    sizes = statistics.component_sizes(lesion)
+    sizes = components(lesion).sizes
     assert sizes.sum() == lesion.sum()
     assert (np.diff(sizes) <= 0).all()
     for plane in PLANES:
-        frame = statistics.slice_lesions(lesion, plane)
+        frame = slice_lesions(lesion, plane)
         slices = np.moveaxis(lesion, AXIS[plane], 0)
         expected = []
         for index, piece in enumerate(slices):
@@ -147,13 +147,13 @@ def test_edges_keep_their_size_in_millimeters():
 
 def test_written_tables_are_read_again(tmp_path):
     scans = [write(tmp_path, "sub-1", two_lesions(), 2.0), write(tmp_path, "sub-2", two_lesions()[::-1], 2.0)]
-    tables = statistics.compute_tables(scans)
+    tables = replace(statistics.compute_tables(scans), dataset="Some phantom", phantom=True)
     tables.write(tmp_path / "out")
     again = statistics.read_tables(tmp_path / "out")
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == sorted(
         [
-            "grid.json",
-            "lesions_3d.csv",
+            *("about.json", "grid.json", "lesions_3d.csv", "lesion_frequency.nii.gz"),
+            *(f"locations{part}.csv" for part in ("", "_subjects", "_summary")),
             *(f"{kind}_{p}.csv" for kind in ("lesions", "slices") for p in PLANES),
         ]
     )
@@ -162,6 +162,39 @@ def test_written_tables_are_read_again(tmp_path):
         pd.testing.assert_frame_equal(again.planes[plane], tables.planes[plane])
         pd.testing.assert_frame_equal(again.slices[plane], tables.slices[plane])
     assert again.grid == tables.grid
+    assert (again.dataset, again.phantom) == ("Some phantom", True)
+    pd.testing.assert_frame_equal(again.locations.lesions, tables.locations.lesions)
+    pd.testing.assert_frame_equal(again.locations.subjects, tables.locations.subjects)
+    assert again.frequency.data.dtype == np.uint16
+    assert (again.frequency.data == two_lesions().astype(int) + two_lesions()[::-1]).all()
+    assert again.frequency.grid.same_as(tables.grid)
+
+
+def test_every_lesion_has_a_place(tmp_path):
+    scans = [write(tmp_path, f"sub-{i}", np.roll(two_lesions(), i, axis=1)) for i in range(3)]
+    tables = statistics.compute_tables(scans)
+    lesions = tables.locations.lesions
+    sizes = lesions.groupby("subject")["voxels"].apply(lambda v: " ".join(map(str, v)))
+    assert sizes.tolist() == tables.lesions_3d["sizes"].tolist()
+    assert set(lesions["source"]) == {"approximate"}
+    assert tables.frequency.data.sum() == tables.lesions_3d["voxels"].sum()
+
+
+def test_masks_are_read_once(tmp_path, monkeypatch):
+    scans = [write(tmp_path, f"sub-{i}", two_lesions()) for i in range(3)]
+    seen = []
+    read = nifti.read
+    monkeypatch.setattr(nifti, "read", lambda path, *rest: seen.append(path) or read(path, *rest))
+    assert statistics.compute_tables(scans).frequency.data.max() == 3
+    files = [path for path in seen if tmp_path in path.parents]
+    assert sorted(files) == sorted(path for scan in scans for path in (scan.image, scan.mask))
+
+
+def test_scans_on_several_grids_have_no_frequency_map(tmp_path):
+    scans = [write(tmp_path, "sub-1", two_lesions(), 2.0), write(tmp_path, "sub-2", two_lesions(), 1.0)]
+    tables = statistics.compute_tables(scans)
+    assert tables.frequency is None
+    assert len(tables.locations.subjects) == 2
 
 
 def test_workers_change_nothing(tmp_path):
@@ -206,7 +239,11 @@ def test_mask_of_another_shape(tmp_path):
         ("lesions_3d.csv", "subject,lesions,voxels,largest\nsub-1,1,x,1\n", "whole numbers"),
         ("lesions_3d.csv", "subject,lesions,voxels,largest\nsub-1,1,1,1\nsub-1,1,1,1\n", "twice"),
         ("lesions_axial.csv", "subject,slice,lesions,voxels,largest\nsub-9,1,1,1,1\n", "sub-9 is not in"),
-        ("grid.json", "{}", "not a grid"),
+        ("grid.json", "{}", "grid.json: damaged"),
+        ("about.json", "{", "about.json: damaged"),
+        ("locations.csv", "subject,lesion\nsub-1,1\n", "column voxels is missing"),
+        ("locations_subjects.csv", "subject,lh_cortical\nsub-1,1\n", "column lh_subcortical is missing"),
+        ("lesion_frequency.nii.gz", "x", "lesion_frequency.nii.gz: "),
     ],
 )
 def test_damaged_tables(tmp_path, file, text, message):
@@ -236,10 +273,16 @@ def test_mask_without_lesion(tmp_path):
         statistics.compute_tables([scan])
 
 
-@pytest.mark.skipif(not (SHARED / "atlas").is_dir(), reason="the real tables are not here")
-def test_golden_values_of_the_real_tables():
+def test_golden_values_of_the_real_tables(shared):
     """raxnet.md, 2."""
-    tables = statistics.read_tables(SHARED / "atlas")
+    tables = statistics.read_tables(shared / "atlas")
+    voxels, lesions = tables.lesions_3d["voxels"], tables.lesions_3d["lesions"]
+    assert len(voxels) == 655
+    assert (voxels.min(), voxels.median(), round(voxels.mean()), voxels.max()) == (13, 5_290, 33_226, 496_656)
+    assert ((lesions == 1).sum(), lesions.min(), lesions.max()) == (307, 1, 33)
+    assert (len(tables.planes["axial"]), len(tables.planes["sagittal"])) == (32_989, 23_455)
+    assert tables.locations is None
+    assert tables.frequency is None
     counts = {"3d": [319, 154, 64, 49, 44, 25], "axial": [15725, 5434, 4341, 4297, 1848, 1344]}
     for table, expected in counts.items():
         frame = tables.lesions_3d if table == "3d" else tables.planes[table]

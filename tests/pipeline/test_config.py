@@ -101,3 +101,8 @@ def test_a_dumped_configuration_loads_the_same(tmp_path):
     loaded = load(tmp_path, training={"epochs": 7}, planes=["coronal"])
     (tmp_path / "again.yaml").write_text(config.dump(loaded))
     assert config.load(tmp_path / "again.yaml") == loaded
+
+
+def test_a_metadata_sheet_is_relative_to_the_file_too(tmp_path):
+    assert load(tmp_path).metadata is None
+    assert load(tmp_path, metadata="sheet.csv").metadata == tmp_path / "sheet.csv"

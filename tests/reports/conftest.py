@@ -6,6 +6,7 @@ import pytest
 
 from lesions.grid import Volume, template_grid
 from lesions.nifti import write
+from lesions.places import LESION_COLUMNS, approximate
 from lesions.slices import PLANES
 from reports.content import Picture, RunReport, Training
 
@@ -66,6 +67,11 @@ def make_parts(pictures, sizes):
         for i, (p, size) in enumerate(zip(pictures, sizes, strict=True))
         for name, loss in (("axial", 0.05), ("sagittal", 0.11), ("coronal", 0.08), ("fused", 0.0))
     ]
+    sides, places = ("left", "right"), ("cortical", "subcortical", "other")
+    lesions = [(s, 1, 9, sides[i % 2], places[i % 3], 1.0, 0.0, 0.0, 0.0) for i, s in enumerate(known)]
+    counts = np.zeros(GRID.shape, np.uint16)
+    counts[8:14, 12:20, 10:16] = 1
+    counts[9:12, 14:18, 12] = 7
     holdout = ["subject", "prediction", "lesion_voxels", "dice", "recall", "precision", "volume_difference"]
     return {
         "title": "A run",
@@ -82,6 +88,8 @@ def make_parts(pictures, sizes):
         "grid": GRID,
         "tables_3d": table,
         "tables_plane": dict.fromkeys(PLANES, slices),
+        "locations": approximate(pd.DataFrame(lesions, columns=LESION_COLUMNS[:-1])).summary(),
+        "frequency": Volume(counts, GRID),
         "folds": pd.DataFrame({"subject": known, "fold": [0] * 6 + [1 + i % 3 for i in range(18)]}),
         "quality": pd.DataFrame(
             [(t, k, 6, 30, 0.01, 0.02, 0.7) for t in ("3d", *PLANES) for k in range(4)],

@@ -5,70 +5,10 @@ import pandas as pd
 import pytest
 from matplotlib import rcParams
 from PIL import Image
-from scipy import stats
 
 from lesions.grid import template_grid
-from reports import curves, distributions, scores, style
+from reports import curves, scores, style
 from reports.content import Training
-
-TABLE = pd.DataFrame({"subject": list("abcde"), "voxels": [10, 0, 300, 6000, 250000]})
-FOLDS = pd.DataFrame({"subject": list("abcde"), "fold": [0, 0, 1, 2, 2]})
-
-
-def test_groups_before_and_after_the_split_hold_every_lesion_once():
-    found = distributions.groups(TABLE, FOLDS)
-    assert {name: values.tolist() for name, values in found.items()} == {
-        "Whole": [10, 300, 6000, 250000],
-        "Hold-out": [10],
-        "Fold 1": [300],
-        "Fold 2": [6000, 250000],
-    }
-    assert list(distributions.groups(TABLE, pd.DataFrame())) == ["Whole"]
-
-
-def test_category_counts_say_number_and_share():
-    counts = distributions.category_counts(distributions.groups(TABLE, FOLDS), "3d", None).set_index("Group")
-    assert counts.loc["Whole"].tolist() == [
-        4, "2 (50.0 %)", "1 (25.0 %)", "0 (0.0 %)", "0 (0.0 %)", "0 (0.0 %)", "1 (25.0 %)"
-    ]  # fmt: skip
-    assert counts.loc["Hold-out", "0 to 5,000"] == "1 (100.0 %)"
-
-
-def test_categories_are_named_by_their_edges_whatever_the_spacing():
-    for spacing in (1.0, 3.0):
-        grid = template_grid(spacing)
-        names = ["0 to 5", "5 to 30", "30 to 60", "60 to 100", "100 to 200", "over 200"]
-        assert distributions.category_names("3d", grid) == names
-        assert distributions.category_names("sagittal", grid)[-2:] == ["3,000 to 5,000", "over 5,000"]
-    assert distributions.category_unit("3d", grid) == "mL"
-    assert distributions.category_unit("axial", None) == "pixels"
-
-
-def test_sizes_are_in_milliliters_and_square_millimeters():
-    grid = template_grid(2.0)
-    assert distributions.size_unit("3d", grid) == (pytest.approx(0.008), "lesion volume per subject (mL)")
-    assert distributions.size_unit("axial", grid) == (pytest.approx(4.0), "lesion area per slice (mm²)")
-    assert distributions.size_unit("3d", None)[1] == "lesion volume (voxels)"
-
-
-def test_a_raincloud_shows_n_and_the_data_where_they_are():
-    axes = distributions.draw_sizes(distributions.groups(TABLE, FOLDS), "3d", template_grid(1.0)).axes[0]
-    labels = [tick.get_text() for tick in axes.get_yticklabels()]
-    assert labels == ["Whole\nn = 4", "Hold-out\nn = 1", "Fold 1\nn = 1", "Fold 2\nn = 2"]
-    dots = next(c.get_offsets()[:, 0] for c in axes.collections if len(c.get_offsets()) == 4)
-    np.testing.assert_allclose(sorted(dots), [0.01, 0.3, 6, 250])
-
-
-def test_the_density_is_that_of_an_independent_implementation():
-    values = np.random.default_rng(0).normal(size=500)
-    at, height = distributions.density(values)
-    np.testing.assert_allclose(height, stats.gaussian_kde(values)(at), atol=0.004)
-
-
-def test_dots_are_limited_and_an_empty_group_is_drawn():
-    many = {"Whole": np.arange(1, 2000), "Fold 1": np.array([], int), "Fold 2": np.array([5, 5, 5])}
-    axes = distributions.draw_sizes(many, "axial", None).axes[0]
-    assert sorted(len(c.get_offsets()) for c in axes.collections)[-1] == distributions.MOST_DOTS
 
 
 def history(epochs=4):

@@ -54,7 +54,8 @@ def html(page_file):
 @pytest.fixture
 def few(parts):
     """The fields without what takes long to draw."""
-    return parts | {"pictures": [], "tables_plane": {}, "trainings": []}
+    slow = {"pictures": [], "tables_plane": {}, "trainings": [], "frequency": None}
+    return parts | slow | {"tables_3d": pd.DataFrame(), "locations": pd.DataFrame()}
 
 
 def words(html):
@@ -91,6 +92,33 @@ def test_every_holdout_subject_is_pictured_and_every_part_is_there(content, html
     assert "optimistic" in text
     assert "6 min 06 s" not in text
     assert "8 min 08 s" in text  # eight epochs of 61 s
+
+
+def test_the_lesions_are_shown_with_n_and_source(content, html):
+    images = {image["alt"]: image["src"] for image in Page(html).all("img")}
+    for plane in ("3-D", "Axial", "Sagittal", "Coronal"):
+        assert any(alt.startswith(f"Distribution of {plane}: lesion sizes of ") for alt in images)
+        assert f"{plane}: lesion sizes of every fold and the hold-out against the whole" in images
+    assert "Lesion sizes before the split (whole) and after it (training, hold-out)" in images
+    assert "Lesions by hemisphere and place (approximate)" in images
+    assert "Lesion frequency map of 24 subjects on the MNI152 template" in images
+    text = words(html)
+    assert "ApproximateLeft cortex, white matter42416.7" in text.replace(" ", "").replace(
+        "Leftcortex,whitematter", "Left cortex, white matter"
+    )
+
+
+def test_without_masks_places_are_said_to_be_missing(few):
+    text = words(render(RunReport(**few)))
+    assert "The places of the lesions are not known in this run." in text
+    assert "No lesion frequency map: masks on one grid are needed for it." in text
+
+
+def test_what_the_metadata_sheet_lacks_is_said(few):
+    text = words(
+        render(RunReport(**few | {"location_notes": ("Metadata sheet x.csv: no column for other.",)}))
+    )
+    assert "Metadata sheet x.csv: no column for other." in text
 
 
 def test_headline_numbers_are_those_of_the_rows(content, html):
@@ -180,10 +208,9 @@ def test_a_failed_gate_says_which_and_by_how_much(few):
     assert "Nothing was released" in text
 
 
-def test_a_subject_in_two_parts_is_reported(few):
+def test_a_subject_in_two_parts_is_reported(few, parts):
     folds = pd.concat([few["folds"], few["folds"].head(1).assign(fold=2)])
-    few |= {"folds": folds, "tables_3d": pd.DataFrame()}
-    text = words(render(RunReport(**few)))
+    text = words(render(RunReport(**few | {"folds": folds, "tables_3d": parts["tables_3d"]})))
     assert "1 subject is in several parts" in text
 
 

@@ -48,6 +48,84 @@ def test_stats(work):
     assert frame["voxels"].tolist() == [int(mask.sum()) for mask in masks]
 
 
+def figures(folder):
+    return {path.name for path in folder.glob("*.png")}
+
+
+SIZES = {f"sizes_{table}.png" for table in ("3d", "axial", "sagittal", "coronal")}
+
+
+def test_figures_of_scans_outside_mni_space(work, tmp_path, capsys):
+    folder, _ = work
+    assert figures(folder / "tables") == SIZES | {"locations.png"}
+    split = {"split.png", *(name.replace("sizes", "folds") for name in SIZES)}
+    assert figures(folder / "split") == SIZES | split | {"locations.png"}
+    assert main(["stats", str(folder / "data"), str(tmp_path)]) == 0
+    said = capsys.readouterr().out
+    assert "no metadata sheet found: locations are approximate" in said
+    assert "no frequency.png: the scans' grid does not cover the MNI152 template" in said
+
+
+def test_figures_without_images(shared, tmp_path, capsys):
+    """The real tables: their figures are drawn, and what needs masks is said to be missing."""
+    assert main(["folds", str(shared / "atlas"), str(tmp_path)]) == 0
+    names = {f"{kind}_{table}.png" for kind in ("sizes", "folds") for table in ("3d", "axial", "sagittal")}
+    assert figures(tmp_path) == names | {"split.png"}
+    said = capsys.readouterr().out
+    assert "no locations.png: these tables have no locations.csv" in said
+    assert "no frequency.png: these tables have no lesion_frequency.nii.gz" in said
+
+
+@pytest.fixture(scope="module")
+def phantom(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("phantom") / "data"
+    assert main(["phantom", str(folder), "--subjects", "3", "--spacing", "5", "--workers", "1"]) == 0
+    return folder
+
+
+SHEET = "Subject ID,# Lesions LH Cortical and White Matter,# Lesions Other Location\nR001S001,0,2\n"
+
+
+def test_phantoms_are_located_and_mapped_and_named_as_such(phantom, tmp_path, capsys):
+    (phantom / "a_metadata.csv").write_text(SHEET)
+    assert main(["stats", str(phantom), str(tmp_path)]) == 0
+    said = capsys.readouterr().out
+    (phantom / "a_metadata.csv").unlink()
+    assert figures(tmp_path) == SIZES | {"locations.png", "frequency.png"}
+    for line in (
+        f"metadata sheet {phantom / 'a_metadata.csv'}",
+        "no column for lh_subcortical, rh_cortical, rh_subcortical: taken as no lesion there",
+        "1 of 3 subjects have their lesion locations in it",
+    ):
+        assert line in said
+    assert '"phantom": true' in (tmp_path / "about.json").read_text()
+    subjects = pd.read_csv(tmp_path / "locations_subjects.csv").set_index("subject")
+    assert subjects["source"].tolist() == ["metadata", "approximate", "approximate"]
+    assert subjects.loc["sub-r001s001", "other"] == 2
+    lesions = pd.read_csv(tmp_path / "locations.csv")
+    table = pd.read_csv(tmp_path / "lesions_3d.csv")
+    assert len(lesions) == table["lesions"].sum()
+    assert lesions["voxels"].sum() == table["voxels"].sum()
+    counts = np.asanyarray(nib.load(tmp_path / "lesion_frequency.nii.gz").dataobj)
+    masks = [np.asanyarray(nib.load(path).dataobj) > 0 for path in phantom.rglob("*mask.nii.gz")]
+    assert (counts == np.sum(masks, axis=0)).all()
+    summary = pd.read_csv(tmp_path / "locations_summary.csv")
+    assert summary.groupby("source")["of_subjects"].first().to_dict() == {"approximate": 2, "metadata": 1}
+
+
+def test_a_named_sheet_that_is_none_stops_before_the_work(phantom, tmp_path, capsys):
+    sheet = tmp_path / "sheet.csv"
+    sheet.write_text("name,age\nx,1\n")
+    out = tmp_path / "out"
+    assert main(["stats", str(phantom), str(out), "--metadata", str(sheet)]) == 2
+    err = capsys.readouterr().err.strip().splitlines()
+    assert len(err) == 1
+    assert str(sheet) in err[0]
+    assert not out.exists()
+    sheet.write_text(SHEET)
+    assert main(["stats", str(phantom), str(out), "--metadata", str(sheet)]) == 0
+
+
 def test_folds(work):
     folder, _ = work
     frame = pd.read_csv(folder / "split" / "folds.csv")
