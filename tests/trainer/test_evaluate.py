@@ -5,6 +5,7 @@ import pytest
 import tensorflow as tf
 
 from lesions.slices import slice_shape
+from tests.serving.conftest import make_card
 from tests.trainer.conftest import GRID
 from trainer import evaluate, input, records
 
@@ -26,6 +27,7 @@ class Halves(tf.Module):
 def test_counts_of_a_fold(examples, tmp_path, monkeypatch, batch):
     model = Halves()
     tf.saved_model.save(model, str(tmp_path / "model"), signatures={"counts": model.count})
+    make_card("axial", GRID).write(tmp_path / "model")
     monkeypatch.setattr(evaluate, "BATCH", batch)
     table = evaluate.slice_counts(tmp_path / "model", examples, 2, "halves")
     index = input.read_index(examples, [2])
