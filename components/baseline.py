@@ -16,12 +16,11 @@ import pandas as pd
 
 from lesions import metrics
 from lesions.errors import InputError
+from lesions.files import read_table
 from lesions.progress import LOGGER
 from lesions.provenance import read_card
 
-VALIDATION = (
-    "assets.extra/validation.parquet"  # in a model: fold, subject, slice, lesion_voxels, ..., tp, fp, fn
-)
+VALIDATION = "assets.extra/validation.parquet"  # in a model: fold, and the columns of slices.csv
 log = logging.getLogger(LOGGER)
 
 
@@ -79,9 +78,9 @@ def compare(
         return _not(found, "it is this very model")
     folder = models / plane / str(released["version"])
     try:
-        card, theirs = read_card(folder), pd.read_parquet(folder / VALIDATION)
-    except (InputError, OSError):
-        return _not(found, f"{folder} or its {VALIDATION} is not there")
+        card, theirs = read_card(folder), read_table(folder / VALIDATION)
+    except InputError as error:
+        return _not(found, str(error))
     if card.fold_map != selection["fold_map"]:
         return _not(found, "it was trained on another fold map, maybe on these slices")
     return _pairs(found, counts, theirs)

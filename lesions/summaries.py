@@ -15,7 +15,7 @@ import pandas as pd
 from lesions import metrics
 from lesions.bootstrap import RESAMPLES, mean_interval
 from lesions.grid import Grid
-from lesions.metrics import SCORES, SMOOTHED
+from lesions.metrics import SCORES
 from lesions.statistics import size_category
 
 PUBLISHED, ALL, LESION = "published", "all slices", "lesion slices"
@@ -137,34 +137,6 @@ def protocols(counts: pd.DataFrame, seed: int) -> dict[str, pd.DataFrame]:
     normal = counts[counts["lesion_voxels"] == 0]
     drawn = normal.sample(min(len(lesion), len(normal)), random_state=seed)
     return {PUBLISHED: pd.concat([lesion, drawn]), ALL: counts, LESION: lesion}
-
-
-def slice_summary(counts: pd.DataFrame, seed: int) -> pd.DataFrame:
-    """Summarizes the slices of a validation fold in three ways, never mixed.
-
-    Args:
-        counts: Rows of subject, slice, lesion_voxels, tp, fp, fn: every slice that is not background.
-        seed: Draws the normals of the published protocol.
-
-    Returns:
-        protocol, n, dice, recall, precision (means), dice_sd (population), dice_median, floor (mean Dice of an
-        all-empty prediction). Protocols: `published` and `all slices`, smoothed by 1; `lesion slices`: unsmoothed.
-    """
-    made = []
-    for protocol, rows in protocols(with_scores(counts), seed).items():
-        names = SCORES if protocol == LESION else SMOOTHED
-        dice = metrics.summarize(rows[names[0]].to_numpy())
-        floor = rows["floor"] if protocol != LESION else np.zeros(len(rows))
-        made.append(
-            {"protocol": protocol, "n": len(rows)}
-            | {plain: rows[name].mean() for plain, name in zip(SCORES, names, strict=True)}
-            | {
-                "dice_sd": dice["sd"],
-                "dice_median": dice["median"],
-                "floor": np.mean(floor) if len(rows) else np.nan,
-            }
-        )
-    return pd.DataFrame(made)
 
 
 def holdout_summary(rows: pd.DataFrame) -> pd.DataFrame:

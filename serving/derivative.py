@@ -81,10 +81,12 @@ def publish(source: Path, out: Path, predictor: Predictor | None = None) -> None
     given = read_description(source)
     links = {name: source / path for name, path in given["DatasetLinks"].items()}
     identities = {} if predictor is None else {p: predictor.identity(p) for p in predictor.planes}
-    for path in sorted(source.rglob("*"), key=lambda path: (path.suffix == ".json", path.name)):
+    files = [path for path in source.rglob("*") if path.is_file() and path.name != DESCRIPTION]
+    for path in files:
+        if path.name.endswith("mask.json"):  # written last, it says that all is there
+            (out / path.relative_to(source)).unlink(missing_ok=True)
+    for path in sorted(files, key=lambda path: (path.suffix == ".json", path.name.endswith("mask.json"))):
         target = out / path.relative_to(source)
-        if path.name == DESCRIPTION or not path.is_file():
-            continue
         if path.suffix == ".json":
             write_text(target, as_json(_versioned(json.loads(path.read_text()), identities)))
         else:

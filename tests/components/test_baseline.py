@@ -74,8 +74,9 @@ def test_slices_whose_truth_has_changed_are_left_out_and_counted(released, selec
         ("same", "this very model"),
         ("map", "another fold map"),
         ("fold", "validated on fold 2, this run's on fold 1"),
-        ("gone", "is not there"),
-        ("counts", "is not there"),
+        ("gone", "no raxnet model here"),
+        ("counts", "no such table"),
+        ("damaged", "not a readable table"),
     ],
 )
 def test_what_cannot_be_compared_is_told(tmp_path, released, selection, counts, caplog, change, said):
@@ -91,6 +92,8 @@ def test_what_cannot_be_compared_is_told(tmp_path, released, selection, counts, 
         (models / "axial/7/assets.extra/raxnet.json").unlink()
     if change == "counts":
         (models / "axial/7" / VALIDATION).unlink()
+    if change == "damaged":
+        (models / "axial/7" / VALIDATION).write_bytes(b"PAR1")
     found = run(selection, counts().assign(fold=1), models)
     assert said in found.reason
     assert said in caplog.text

@@ -13,7 +13,6 @@ from lesions.summaries import (
     holdout_summary,
     pooled,
     protocols,
-    slice_summary,
     summary,
     with_category,
     with_scores,
@@ -147,16 +146,6 @@ def test_protocols():
     assert made["published"]["slice"].is_unique
     assert made["published"].equals(protocols(many, 0)["published"])
     assert not made["published"].equals(protocols(many, 1)["published"])
-
-
-def test_slice_summary():
-    made = slice_summary(SLICES, 0).set_index("protocol")
-    assert made["n"].to_dict() == {"published": 5, "all slices": 5, "lesion slices": 3}
-    assert made.loc["all slices", "dice"] == pytest.approx((7 / 9 + 1 / 5 + 1 + 1 / 10 + 1) / 5)
-    assert made.loc["all slices", "floor"] == pytest.approx((1 / 5 + 1 / 5 + 1 + 1 + 1 / 2) / 5)
-    assert made.loc["lesion slices", "dice"] == pytest.approx((0.75 + 0 + 1) / 3)
-    assert made.loc["lesion slices", "dice_median"] == 0.75
-    assert made.loc["lesion slices", "floor"] == 0
 
 
 def test_holdout_summary():

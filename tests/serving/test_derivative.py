@@ -9,7 +9,7 @@ import pytest
 from lesions import nifti
 from lesions.errors import InputError
 from lesions.grid import Volume
-from serving import bids_app
+from serving import bids_app, derivative
 from serving.bids import find_scans
 from serving.derivative import DESCRIPTION, publish
 
@@ -80,6 +80,20 @@ def test_masks_of_other_scans_stay(made, tmp_path, spy, grid, scan_data):
         publish(source, tmp_path / "masks")
     assert mine.mask.is_file()
     assert len(json.loads((tmp_path / "masks" / DESCRIPTION).read_text())["DatasetLinks"]) == 2
+
+
+def test_half_published_over_an_older_one_is_not_taken_for_finished(made, tmp_path, spy, monkeypatch):
+    root, source = made
+    publish(source, tmp_path / "masks", spy())
+
+    def killed(path, target):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(derivative, "_copy", killed)
+    with pytest.raises(KeyboardInterrupt):
+        publish(source, tmp_path / "masks", spy())
+    monkeypatch.undo()
+    assert not any(o.reused for o in bids_app.participant(find_scans([root]), tmp_path / "masks", spy()))
 
 
 def test_somebody_else_s_folder_is_left_alone(made, tmp_path):
