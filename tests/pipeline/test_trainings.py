@@ -60,15 +60,15 @@ class Collected(logging.Handler):
         self.shown.append((record.getMessage(), getattr(record, "progress", None)))
 
 
-def test_bars_of_several_trainings_become_one_and_errors_are_kept(monkeypatch):
+def test_bars_of_several_trainings_become_one_and_errors_are_kept(monkeypatch, caplog):
     relay, collected, logger = trainings._Relay(), Collected(), logging.getLogger(LOGGER)
     monkeypatch.setattr(logger, "handlers", [collected])
     monkeypatch.setattr(logger, "propagate", False)
-    monkeypatch.setattr(logger, "level", logging.INFO)
-    relay.emit(record("a", "a, epoch 1", progress=(3, 10)))
-    relay.emit(record("b", "b, epoch 1", progress=(4, 20)))
-    relay.emit(record("b", "b: epoch 1/1 loss 0.5"))
-    relay.emit(record("a", "a: the loss is no number", logging.ERROR))
+    with caplog.at_level(logging.INFO, LOGGER):
+        relay.emit(record("a", "a, epoch 1", progress=(3, 10)))
+        relay.emit(record("b", "b, epoch 1", progress=(4, 20)))
+        relay.emit(record("b", "b: epoch 1/1 loss 0.5"))
+        relay.emit(record("a", "a: the loss is no number", logging.ERROR))
     assert collected.shown == [
         ("training, 1 side by side", (3, 10)),
         ("training, 2 side by side", (7, 30)),
