@@ -48,7 +48,7 @@ def FusionEvaluator(
     Args:
         manifest: Names the scans.
         fold_map: Fold 0 is the hold-out.
-        evaluation: Written: tables (docs: components.artifacts.FusionEvaluation) and the BIDS derivative.
+        evaluation: Written: tables (docs/evaluation.md) and the BIDS derivative.
         data: The data folder, which the derivative's sources are named from.
         rule: mean or majority.
         threshold: Of the fused probability.
