@@ -1,5 +1,8 @@
 """What holds for every network: sizes, cost, saving, precision, chance, a training step."""
 
+import math
+from pathlib import Path
+
 import keras
 import numpy as np
 import pytest
@@ -60,6 +63,19 @@ def test_cost_is_the_specified_one(name, height, width):
     expected = GFLOPS[name, height, width]
     tolerance = 0.001 if name == "raxnet" else 0.05  # as many digits as were given
     assert 2e-9 * cost.macs(plan_of(name, height, width)) == pytest.approx(expected, abs=tolerance)
+
+
+def test_the_documented_table_is_what_the_networks_say():
+    text = (Path(__file__).parents[2] / "docs" / "networks.md").read_text()
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines()]
+    titles = {"RAX-Net": "raxnet", "CLCI-Net": "clcinet", "D-UNet": "dunet", "X-Net": "xnet"}
+    found = {titles[row[0]]: row[1:] for row in rows if len(row) == 6 and row[0] in titles}
+    assert set(found) == set(PARAMETERS)
+    for name, (parameters, trainable, *giga) in found.items():
+        planned = [plan_of(name, *size) for size in CANVASES]
+        assert parameters == f"{planned[0].count_params():,}"
+        assert trainable == f"{sum(math.prod(v.shape) for v in planned[0].trainable_variables):,}"
+        assert giga == [f"{2e-9 * cost.macs(one):.2f}" for one in planned]
 
 
 def test_answers_are_probabilities_and_each_slice_is_alone(model):

@@ -26,7 +26,7 @@ OWN_LOSS = {
 }
 pytestmark = pytest.mark.skipif(
     "JAX_PYTHON" not in os.environ and importlib.util.find_spec("jax") is None,
-    reason="JAX is not installed; `uv pip install -e .[jax]`, or set JAX_PYTHON to an interpreter that has it",
+    reason="JAX is not installed (uv pip install jax), and JAX_PYTHON names no interpreter that has it",
 )
 
 
