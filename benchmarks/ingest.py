@@ -3,7 +3,8 @@
 DATA is a data set at 1 mm, such as `raxnet phantom DATA --subjects 8` writes. Measured by turns, the least of some
 repetitions, every subject `--times` times under other names so that starting Beam does not count for much:
 the floor, which is decompressing the files, copying the slices of three planes and writing the bytes of the records in
-one go; the component itself, one and two workers; and, on one subject, nibabel with an image and a mask PNG a slice.
+one go; the component itself with one and two workers, which are threads, and with two processes; and, on one subject,
+nibabel with an image and a mask PNG a slice.
 Per core means by processor time, of all threads and children together: it hardly depends on what else the machine does.
 `--float32` writes the scans anew as float32, as ATLAS has them. `--memory 20 200` prints the peak memory of a process
 that ingests so many subjects instead.
@@ -33,11 +34,13 @@ from PIL import Image
 from lesions import nifti
 from lesions.dataset import Scan, discover
 from lesions.grid import Volume
+from lesions.ingest import projected_bytes
 from lesions.manifest import Manifest
 from lesions.parallel import WORKERS
 from lesions.slices import PLANES, cut
 
 BEAM = ["--runner=FnApiRunner", "--sdk_container_image=unused"]
+PROCESSES = ["--direct_running_mode=multi_processing", "--direct_num_workers=2"]
 HEADER = 352
 
 
@@ -49,7 +52,7 @@ class Cost:
     processor: float
 
 
-def component(scans: Sequence[Scan], out: Path, workers: int) -> None:
+def component(scans: Sequence[Scan], out: Path, workers: int, more: Sequence[str] = ()) -> None:
     """NiftiExampleGen's executor on scans that are checked already."""
     from tfx.types import standard_artifacts
 
@@ -72,7 +75,7 @@ def component(scans: Sequence[Scan], out: Path, workers: int) -> None:
     }
     outputs = {f"examples_{p}": artifact(standard_artifacts.Examples, out / p) for p in PLANES}
     os.environ[WORKERS] = str(workers)
-    context = Executor.Context(beam_pipeline_args=[*BEAM], tmp_dir=str(out / "tmp"), unique_id="1")
+    context = Executor.Context(beam_pipeline_args=[*BEAM, *more], tmp_dir=str(out / "tmp"), unique_id="1")
     Executor(context).Do(inputs, outputs, {"code": ""})
 
 
@@ -143,10 +146,13 @@ def measured(scans: Sequence[Scan], times: int, repeats: int) -> tuple[dict[str,
     """Cost per subject of every way, and the slices of a subject."""
     many = repeated(scans, times * len(scans))
     size, slices = _size(many)
+    planned = projected_bytes(nifti.read_grid(scans[0].image), 1)
+    print(f"records: {size / 1e6:.1f} MB a subject in {slices} slices; planned for: {planned / 1e6:.1f} MB\n")
     ways = {
         "floor": lambda out: floor(many, out, size),
         "1 worker": lambda out: component(many, out, 1),
         "2 workers": lambda out: component(many, out, 2),
+        "2 processes": lambda out: component(many, out, 2, PROCESSES),
     }
     costs: dict[str, list[Cost]] = {name: [] for name in ways}
     for _ in range(repeats):

@@ -13,7 +13,7 @@ from lesions.grid import Grid, Volume
 from lesions.slices import PLANES, Slice, cut
 
 _BYTES_PER_VOXEL = 2 + 1  # uint16 intensity, uint8 mask
-_OVERHEAD = 256  # bytes of a record that are not pixels, and of its index row, rounded up
+_OVERHEAD = 320  # bytes of a record that are not pixels, and of its row in the index, with a subject's id of 64 letters
 FULL_SCALE = 65535  # uint16: a slice's maximum; steps are 0.004 of the network's 0-255 range
 _BLOCK = 16  # slices copied at a time: a cache line of float32, which is what cutting across the voxels' order reads
 

@@ -10,7 +10,7 @@ ROOT = Path(__file__).resolve().parent.parent
 SCHEMA = ROOT / "schema" / "schema.pbtxt"
 
 DATA = ("lesions/errors.py", "lesions/grid.py", "lesions/nifti.py", "lesions/dataset.py")
-RECORDS = (*DATA, "lesions/slices.py", "lesions/ingest.py", "trainer/records.py")
+RECORDS = (*DATA, "lesions/slices.py", "lesions/statistics.py", "lesions/ingest.py", "trainer/records.py")
 SUMMARIES = (
     "lesions/metrics.py",
     "lesions/statistics.py",  # size categories

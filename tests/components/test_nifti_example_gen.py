@@ -19,8 +19,9 @@ from lesions import nifti
 from lesions.dataset import Scan
 from lesions.errors import InputError, WorkError
 from lesions.grid import Grid, Volume
+from lesions.ingest import projected_bytes
 from lesions.manifest import Manifest
-from lesions.slices import PLANES
+from lesions.slices import PLANES, Slice
 from trainer import input, records
 
 SHAPE = (48, 56, 40)
@@ -95,6 +96,8 @@ def test_three_planes_of_every_subject_from_files_that_are_opened_once(tmp_path,
     opened = {path: count for path, count in OPENED.items() if path.endswith(".nii.gz")}
     used = [scan for number, scan in enumerate(scans) if number % 3]
     assert opened == {str(path): 1 for scan in used for path in (scan.image, scan.mask)}
+    written = sum(len(content) for content in contents(folders).values())
+    assert 0.7 * projected_bytes(GRID, len(used)) < written < projected_bytes(GRID, len(used))
     for plane, folder in folders.items():
         index = input.read_index(folder, [1, 2])
         assert sorted(index.subjects) == sorted(scan.subject for scan in used)
@@ -172,6 +175,20 @@ def test_a_disk_that_fills_up_leaves_no_half_shard(tmp_path, scans):
     for shard in tmp_path.glob("*/Split-*/*"):
         assert shard.suffix == ".tfrecord"
         assert sum(1 for _ in tf.data.TFRecordDataset(str(shard))) > 0  # raises where its end is missing
+
+
+def test_a_record_takes_no_more_than_is_planned_for(tmp_path):
+    """The last slice of a large volume, and a subject whose id has 64 letters."""
+    pixels = 200 * 230
+    subject = "sub-" + 60 * "x"
+    record = Slice(subject, "sagittal", 232, 200, 230, bytes(2 * pixels), bytes(pixels), pixels, 6)
+    records.write_shard(tmp_path, 1, subject, [record] * 100)
+    files = [path.stat().st_size for path in tmp_path.rglob("*") if path.is_file()]
+    planned = projected_bytes(Grid.of((100, 200, 230), np.eye(4)), 1) - projected_bytes(
+        Grid.of((1, 200, 230), np.eye(4)), 1
+    )
+    overhead = (planned - 99 * 3 * 3 * pixels) // 99  # of one slice more
+    assert sum(files) <= 100 * (3 * pixels + overhead)
 
 
 def test_a_shard_that_fails_leaves_nothing(tmp_path):

@@ -143,6 +143,19 @@ def test_a_model_is_compared_with_the_released_one_and_a_second_run_does_nothing
     assert executed(run(config)) == set()
 
 
+def test_another_metadata_sheet_writes_the_report_anew_and_nothing_else(ran, phantom):
+    config, root, _ = ran
+    assert "No metadata sheet: all locations are approximate." in (root / "report.html").read_text()
+    sheet = config.with_name("sheet.csv")
+    sheet.write_text("Subject ID,# Lesions LH Subcortical\nR001S001,1\n")
+    told = write_config(config.with_name("sheet.yaml"), phantom, root, metadata=str(sheet))
+    assert executed(run(told)) == {"ReportGen"}
+    assert "1 of 14 subjects have their lesion locations in it" in (root / "report.html").read_text()
+    sheet.write_text("Subject ID,# Lesions LH Subcortical\nR001S001,1\nR001S002,1\n")
+    assert executed(run(told)) == {"ReportGen"}
+    assert "2 of 14 subjects have their lesion locations in it" in (root / "report.html").read_text()
+
+
 def test_an_added_plane_trains_that_plane_alone(ran, phantom):
     config, root, _ = ran
     added = write_config(config.with_name("plane.yaml"), phantom, root, planes=["axial", "coronal"])

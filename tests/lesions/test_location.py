@@ -81,48 +81,35 @@ def test_lesions_planted_at_known_places(spacing, side):
     assert wrong == []
 
 
-def places_of_atlases():
-    """(place, location, label) of the 160 + 300 regions that nilearn ships, by anatomical label."""
-    found = []
-    given = fetch_coords_dosenbach_2010()
-    deep = ("basal ganglia", "thalamus")
-    for place, label, network in zip(pd.DataFrame(given.rois)[["x", "y", "z"]].to_numpy(),
-                                     given.labels, given.networks, strict=True):  # fmt: skip
-        name = str(label).rsplit(" ", 1)[0]
-        found.append(
-            (
-                place,
-                "other" if network == "cerebellum" else "subcortical" if name in deep else "cortical",
-                label,
-            )
-        )
-    given = fetch_coords_seitzman_2018()
-    deep = ("basalGanglia", "thalamus")
-    for place, label in zip(pd.DataFrame(given.rois)[["x", "y", "z"]].to_numpy(), given.regions, strict=True):
-        if label in ("hippocampus", "amygdala"):  # no class of their own: docs/statistics.md, limits
-            continue
-        found.append(
-            (
-                place,
-                "other" if label == "cerebellum" else "subcortical" if label in deep else "cortical",
-                label,
-            )
-        )
-    return found
+DEEP = ("basal ganglia", "thalamus", "basalGanglia", "hippocampus", "amygdala")
 
 
-def test_regions_of_two_published_sets_lie_where_their_labels_say():
-    """Balls of 5 mm around the centers of Dosenbach 2010 and Seitzman 2018, neither used to make the rule."""
+def expected_place(label):
+    return "other" if "cerebellum" in label else "subcortical" if label in DEEP else "cortical"
+
+
+def published_regions(name):
+    """Centers (n, 3), mm, and anatomical labels of a set of regions that nilearn ships."""
+    given = fetch_coords_dosenbach_2010() if name == "dosenbach" else fetch_coords_seitzman_2018()
+    if name == "dosenbach":
+        labels = [str(label).rsplit(" ", 1)[0] for label in given.labels]  # without its number
+    else:
+        labels = [str(label) for label in given.regions]
+    return pd.DataFrame(given.rois)[["x", "y", "z"]].to_numpy(), labels
+
+
+@pytest.mark.parametrize(("name", "regions", "right"), [("dosenbach", 160, 155), ("seitzman", 300, 294)])
+def test_published_regions_lie_where_their_labels_say(name, regions, right):
+    """Balls of 5 mm around the centers of Dosenbach 2010 and Seitzman 2018; the figures of docs/statistics.md."""
     ball = np.argwhere(np.ones((11, 11, 11))) - 5
     ball = ball[(ball**2).sum(axis=1) <= 25]
-    rows = places_of_atlases()
-    assert len(rows) == 160 + 294
-    found = [LOCATIONS[np.bincount(region_at(place + ball), minlength=4).argmax()] for place, _, _ in rows]
-    frame = pd.DataFrame({"expected": [e for _, e, _ in rows], "found": found})
-    right = frame["expected"] == frame["found"]
-    assert right.mean() > 0.98
-    for expected, least in (("cortical", 0.98), ("subcortical", 0.95), ("other", 0.95)):
-        assert right[frame["expected"] == expected].mean() >= least
+    centers, labels = published_regions(name)
+    assert len(centers) == len(labels) == regions
+    found = [LOCATIONS[np.bincount(region_at(center + ball), minlength=4).argmax()] for center in centers]
+    wrong = [label for label, place in zip(labels, found, strict=True) if place != expected_place(label)]
+    assert len(wrong) == regions - right, wrong
+    if name == "seitzman":  # the limit that the page names
+        assert sorted(wrong) == ["amygdala"] * 2 + ["hippocampus"] * 4
 
 
 def test_territories_of_the_phantom():
