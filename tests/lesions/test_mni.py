@@ -176,7 +176,6 @@ def test_another_contrast_is_flagged(head):
     inverted = np.where(head.data > 20, head.data.max() - head.data, 0).astype(np.float32)
     check = mni.mni_check(Volume(inverted, head.grid))
     assert check.flagged
-    assert "no T1 scan" in check.message
 
 
 def test_intensity_scale_and_offset_do_not_matter(head):
