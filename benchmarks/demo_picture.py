@@ -19,13 +19,17 @@ SHOWN = 3  # the best, the median and the worst but one of the hold-out
 
 def draw(demo: Path, out: Path) -> None:
     """Scan, truth (blue) and fused prediction (orange) of three hold-out subjects, cut through the lesion."""
-    rows = pd.read_csv(newest(demo, "FusionEvaluator/evaluation", "holdout.csv"))
+    evaluation = newest(demo, "FusionEvaluator/evaluation", "holdout.csv").parent
+    rows = pd.read_csv(evaluation / "holdout.csv").merge(pd.read_csv(evaluation / "files.csv"), on="subject")
     fused = rows[rows["prediction"] == "fused"].sort_values("dice", ascending=False)
     figure = new_figure(9.0, 9.6)
     axes = figure.subplots(SHOWN, len(PLANES))
     for line, place in enumerate((0, len(fused) // 2, len(fused) - 2)):
         row = fused.iloc[place]
-        image, truth, mask = (nifti.read(row[name]).data for name in ("image", "truth", "mask"))
+        image, truth, mask = (
+            nifti.read(path).data
+            for path in (Path(row["image"]), Path(row["truth"]), evaluation / "derivative" / row["mask"])
+        )
         center = [int(truth.sum(axis=tuple(a for a in range(3) if a != axis)).argmax()) for axis in range(3)]
         for column, axis in enumerate((2, 0, 1)):
             view = axes[line, column]

@@ -10,7 +10,7 @@ from pathlib import Path
 
 HELP = "the whole system on a phantom data set, a few minutes on two processor cores"
 EXAMPLE = "raxnet demo --out demo"
-SUBJECTS, SPACING = 250, 3.0
+SUBJECTS, SPACING = 200, 3.0
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
