@@ -39,8 +39,7 @@ class Config:
         device: auto, cpu or gpu.
         workers: Processes for reading scans; 0: one per processor.
         parallel_trainings: Trainings at a time, each in a process of its own with an equal share of the processors;
-            1: one after the other with all of them. Two threads train little faster than one, so with few processors
-            and several planes or folds this saves a third of the time; it takes memory for each.
+            1: one after the other with all of them. Two threads train little faster than one; it takes memory for each.
         beam: Arguments of Beam's pipelines; empty: the local runner.
     """
 
