@@ -23,10 +23,12 @@ CELLS = (3, 2)  # parts of each half of the brain, from back to front and from b
 DROPPED = 1  # cells that may be unlike on both sides
 # The first search: shifts (mm) together up to FARTHEST, turns (degrees) about one axis.
 SHIFTS, FARTHEST, TURNS = (-36.0, -18.0, 0.0, 18.0, 36.0), 45.0, (-20.0, 20.0, 180.0)
-REACH = (20.0, 20.0, 20.0, 20.0, 20.0, 20.0, 15.0)  # from there: mm, degrees, and about 2 % of size per unit
+REACH = (12.0, 12.0, 12.0, 12.0, 12.0, 12.0, 10.0)  # from there: mm, degrees, and about 2 % of size per unit
 PRICE = 0.002  # of similarity for each mm: a long way that gains little proves nothing
 NEAR, FAR = 10.0, 12.0  # mm: 5 mm or 5 degrees measure 2 to 9, 20 mm or 20 degrees 13 and more (phantoms)
-ALIKE = 0.62  # least similarity, once moved into place, of something that is a head
+# Similarity once moved into place: heads measure 0.7 and more, of something below ALIKE it is not sure that it is
+# one, and what stays below UNLIKE is none.
+ALIKE, UNLIKE = 0.62, 0.5
 
 INSIDE, UNCERTAIN, OUTSIDE = "in MNI space", "uncertain", "not in MNI space"
 REMEDY = f"register the scan to {SPACE} first"
@@ -51,7 +53,9 @@ class MniCheck:
         """INSIDE, UNCERTAIN or OUTSIDE."""
         if self.best >= ALIKE and self.offset <= NEAR:
             return INSIDE
-        return OUTSIDE if self.best >= ALIKE and self.offset > FAR else UNCERTAIN
+        if self.best < UNLIKE or (self.best >= ALIKE and self.offset > FAR):
+            return OUTSIDE
+        return UNCERTAIN
 
     @property
     def flagged(self) -> bool:
@@ -107,7 +111,8 @@ def mni_check(volume: Volume) -> MniCheck:
 
     here, elsewhere = np.zeros(len(REACH)), max(_poses(), key=lambda pose: worth(pose, sparse))
     starts = [here, elsewhere] if elsewhere.any() else [here]
-    best = max((_refined(worth, start) for start in starts), key=worth)
+    # The starts compete too: a line search can end below where it began.
+    best = max((*starts, *(_refined(worth, start) for start in starts)), key=worth)
     return MniCheck(similarity(here, brain), similarity(best, brain), brain.offset(best))
 
 

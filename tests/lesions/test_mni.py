@@ -167,7 +167,16 @@ def test_what_is_no_head_is_flagged(kind):
     assert check.flagged
     assert "register" in check.message
     if kind != "ball":
+        assert check.verdict == mni.OUTSIDE
         assert "no T1 scan" in check.message
+
+
+def test_another_contrast_is_flagged(head):
+    """Bright fluid and dark white matter, as T2 has them."""
+    inverted = np.where(head.data > 20, head.data.max() - head.data, 0).astype(np.float32)
+    check = mni.mni_check(Volume(inverted, head.grid))
+    assert check.flagged
+    assert "no T1 scan" in check.message
 
 
 def test_intensity_scale_and_offset_do_not_matter(head):
