@@ -23,7 +23,7 @@ CELLS = (3, 2)  # parts of each half of the brain, from back to front and from b
 DROPPED = 1  # cells that may be unlike on both sides
 # The first search: shifts (mm) together up to FARTHEST, turns (degrees) about one axis.
 SHIFTS, FARTHEST, TURNS = (-36.0, -18.0, 0.0, 18.0, 36.0), 45.0, (-20.0, 20.0, 180.0)
-REACH = (12.0, 12.0, 12.0, 12.0, 12.0, 12.0, 10.0)  # from there: mm, degrees, and about 2 % of size per unit
+REACH = (20.0, 20.0, 20.0, 20.0, 20.0, 20.0, 15.0)  # from there: mm, degrees, and about 2 % of size per unit
 PRICE = 0.002  # of similarity for each mm: a long way that gains little proves nothing
 NEAR, FAR = 10.0, 12.0  # mm: 5 mm or 5 degrees measure 2 to 9, 20 mm or 20 degrees 13 and more (phantoms)
 # Similarity once moved into place: heads measure 0.7 and more, of something below ALIKE it is not sure that it is
