@@ -111,7 +111,8 @@ def mni_check(volume: Volume) -> MniCheck:
 
     here, elsewhere = np.zeros(len(REACH)), max(_poses(), key=lambda pose: worth(pose, sparse))
     starts = [here, elsewhere] if elsewhere.any() else [here]
-    best = max((_refined(worth, start) for start in starts), key=worth)
+    # The starts compete too: a line search can end below where it began.
+    best = max((*starts, *(_refined(worth, start) for start in starts)), key=worth)
     return MniCheck(similarity(here, brain), similarity(best, brain), brain.offset(best))
 
 
