@@ -49,7 +49,7 @@ def volume_counts(
     tp, fp, fn, exact = _checked(
         hits, _divide(hits, recall), _divide(hits, precision), dice, precision, recall
     )
-    return tp, fp, fn, exact & (np.abs(fn - fp) == volume_difference) & (volume_difference > 0)
+    return tp, fp, fn, exact & (np.abs(fn - fp) == volume_difference)
 
 
 def _checked(

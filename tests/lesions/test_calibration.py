@@ -17,6 +17,7 @@ from lesions.calibration import (
 # Edges of the bins, their neighbors among the numbers, and what lies between.
 special = st.sampled_from([0.0, 1.0, 0.5, 0.29, 0.57, 0.07]) | st.integers(0, 200).map(lambda k: k / 200)
 number = special | special.map(lambda v: min(1.0, float(np.nextafter(v, 2)))) | st.floats(0, 1)
+number |= special.map(lambda v: max(0.0, float(np.nextafter(v, -1))))
 volumes = st.integers(0, 40).flatmap(
     lambda n: st.tuples(
         hnp.arrays(np.float64, n, elements=number)
@@ -39,6 +40,20 @@ def test_counts_are_exact_at_every_edge(volume, bins):
             (found & ~truth).sum(),
             (~found & truth).sum(),
         )
+
+
+@pytest.mark.parametrize("bins", [200, 100, 10])
+def test_numbers_next_to_an_edge_are_on_their_side_of_it(bins):
+    """Times the bins, some numbers just below an edge round up to it, and some edges round down."""
+    edges = np.arange(1, bins) / bins
+    below, above = np.nextafter(edges, 0), np.nextafter(edges, 1)
+    for values, expected in (
+        (below, np.arange(bins - 1)),
+        (edges, np.arange(1, bins)),
+        (above, np.arange(1, bins)),
+    ):
+        histogram = probability_histogram(values, np.zeros(bins - 1), bins)
+        assert histogram["voxels"].tolist() == np.bincount(expected, minlength=bins).tolist()
 
 
 @given(volumes)

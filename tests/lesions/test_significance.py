@@ -75,6 +75,15 @@ def test_a_real_difference_is_found_and_said():
     )
 
 
+def test_the_sentence_goes_by_the_corrected_p():
+    """Six subjects, all better: p = 2 / 64 alone, twice that among two tests."""
+    base, steps = np.full(6, 0.5), np.arange(1, 7) / 100
+    frame = rows(a=numbered(base + steps), b=numbered(base), c=numbered(base + steps * [1, -1, 1, -1, 1, -1]))
+    made = compare(frame, "dice", against="b").iloc[0]
+    assert (made["p"], made["p_holm"]) == (2 / 64, 4 / 64)
+    assert "not significant" in made["sentence"]
+
+
 def test_noise_is_not_called_a_difference():
     made = compare(rows(a=numbered(BASE + NOISE), b=numbered(BASE)), "dice").iloc[0]
     assert made["p"] > 0.05

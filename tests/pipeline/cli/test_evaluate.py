@@ -35,6 +35,14 @@ def test_tables_figure_and_rows_are_written(folds, tmp_path, capsys):
     assert (out / "dice.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_the_plane_that_is_given_overrides_the_name(folds, tmp_path, capsys):
+    named = folds[0].rename(tmp_path / "axial_fold_1.csv")
+    assert main(["evaluate", str(named), "--plane", "coronal", "--json"]) == 0
+    made = json.loads(capsys.readouterr().out)
+    assert made["plane"] == "coronal"
+    assert "Plane: coronal, as --plane says (the files say axial)." in made["notes"]
+
+
 def test_json_is_json(folds, capsys):
     assert main(["evaluate", str(folds[0]), "--json"]) == 0
     made = json.loads(capsys.readouterr().out)
