@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from importlib.resources import as_file, files
 from itertools import product
+from typing import NamedTuple
 
 import numpy as np
 from scipy import ndimage, optimize
@@ -101,28 +102,40 @@ def mni_check(volume: Volume) -> MniCheck:
     scan, brain, sparse = _working_copy(volume), _template(EVERY), _template(SPARSE)
     to_voxels = np.linalg.inv(scan.grid.matrix)
 
-    def similarity(pose: np.ndarray, part: _Brain) -> float:
-        matrix = to_voxels @ part.matrix(pose)
+    def similarity(matrix: np.ndarray, part: _Brain) -> float:
+        matrix = to_voxels @ matrix
         places = matrix[:3, :3] @ part.points + matrix[:3, 3:]
         return part.similarity(ndimage.map_coordinates(scan.data, places, order=1, mode="constant"))
 
-    def worth(pose: np.ndarray, part: _Brain = brain) -> float:
-        return similarity(pose, part) - PRICE * part.offset(pose)
+    def worth(pose: np.ndarray) -> float:
+        return similarity(brain.matrix(pose), brain) - PRICE * brain.offset(pose)
 
-    here, elsewhere = np.zeros(len(REACH)), max(_poses(), key=lambda pose: worth(pose, sparse))
+    here = np.zeros(len(REACH))
+    elsewhere = max(_poses(), key=lambda p: similarity(p.matrix, sparse) - p.price).pose
     starts = [here, elsewhere] if elsewhere.any() else [here]
     # The starts compete too: a line search can end below where it began.
     best = max((*starts, *(_refined(worth, start) for start in starts)), key=worth)
-    return MniCheck(similarity(here, brain), similarity(best, brain), brain.offset(best))
+    now, moved = (similarity(brain.matrix(pose), brain) for pose in (here, best))
+    return MniCheck(now, moved, brain.offset(best))
+
+
+class _Pose(NamedTuple):
+    """Three shifts (mm), three turns (degrees) and a size; its (4, 4) matrix; what so long a way costs."""
+
+    pose: np.ndarray
+    matrix: np.ndarray
+    price: float
 
 
 @lru_cache(maxsize=1)
-def _poses() -> tuple[np.ndarray, ...]:
-    """Of the first search: three shifts, three turns and a size, nothing moved first of all."""
+def _poses() -> tuple[_Pose, ...]:
+    """Of the first search, nothing moved first of all; the same for every scan."""
     turns = [np.zeros(3), *(angle * np.eye(3)[axis] for axis in range(3) for angle in TURNS)]
     shifts = [np.array(s) for s in product(SHIFTS, repeat=3) if np.linalg.norm(s) <= FARTHEST]
     poses = [np.array([*shift, *turn, 0.0]) for shift in shifts for turn in turns]
-    return tuple(sorted(poses, key=lambda pose: float(np.abs(pose).sum())))
+    poses.sort(key=lambda pose: float(np.abs(pose).sum()))
+    part = _template(SPARSE)
+    return tuple(_Pose(pose, part.matrix(pose), PRICE * part.offset(pose)) for pose in poses)
 
 
 def _refined(worth: Callable[[np.ndarray], float], start: np.ndarray) -> np.ndarray:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from lesions.errors import InputError
 from serving.device import describe
 
@@ -31,3 +33,16 @@ def choose(device: str) -> str:
     for gpu in found if device != "cpu" else []:
         tf.config.experimental.set_memory_growth(gpu, True)
     return describe()
+
+
+def quickest_precision() -> str:
+    """mixed_bfloat16 where the processor multiplies in it by itself (AVX-512 BF16, AMX) and computes alone, else float32.
+
+    Elsewhere TensorFlow imitates it, many times slower.
+    """
+    try:
+        features = set(Path("/proc/cpuinfo").read_text().split())
+    except OSError:
+        return "float32"
+    gpu = Path("/proc/driver/nvidia").exists()
+    return "mixed_bfloat16" if features & {"avx512_bf16", "amx_bf16"} and not gpu else "float32"

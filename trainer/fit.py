@@ -25,7 +25,10 @@ from trainer.settings import TrainingSettings
 log = logging.getLogger(LOGGER)
 LAST = "last.npz"
 VALIDATION_EPOCH = 2**31  # the validation slices' own draw of normals, the same in every epoch
-STATISTICS_EPOCH, STATISTICS_BATCH = 2**30, 32  # batch normalization's statistics: own draws, own batch size
+STATISTICS_EPOCH, STATISTICS_BATCH = (
+    2**30,
+    8,
+)  # batch normalization's statistics: own draws, a batch that costs no memory
 
 
 def build(settings: TrainingSettings, shape: tuple[int, int], padding: Canvas) -> keras.Model:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 HELP = "the whole system on a phantom data set, a few minutes on two processor cores"
 EXAMPLE = "raxnet demo --out demo"
-SUBJECTS, SPACING = 200, 3.0
+SUBJECTS, SPACING = 220, 3.0
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -35,10 +35,12 @@ def run(args: argparse.Namespace) -> int:
     data, settings = out / "data", out / "config.yaml"
     make_cohort(data, args.subjects, seed=args.seed, spacing=SPACING, progress=to_log("making the phantom"))
     _configure(settings, data, out, args.seed)
-    done = local_runner.run(config.load(settings))
+    configured = config.load(settings)
+    done = local_runner.run(configured)
     with console.logged(done.log):  # TensorFlow goes on talking as it began
         masks = _publish_masks(out)
-    _tell(out, masks, done.report, time.monotonic() - start)
+    _tell(out, masks, done.report)
+    print(f"{time.monotonic() - start:.0f} s; memory: {_memory(configured.parallel_trainings)}")
     return 0
 
 
@@ -64,16 +66,23 @@ def _publish_masks(out: Path) -> Path:
     return out / "masks"
 
 
-def _tell(out: Path, masks: Path, report: Path | None, seconds: float) -> None:
+def _memory(trainings: int) -> str:
+    """The most that the run and its trainings side by side can have taken together."""
+    unit = 2**30 if sys.platform == "darwin" else 2**20  # ru_maxrss is in bytes there, in KiB elsewhere
+    own, child = (
+        resource.getrusage(who).ru_maxrss / unit for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+    )
+    most = own + trainings * child
+    return f"{most:.1f} GB at most, {own:.1f} GB and {trainings} processes of up to {child:.1f} GB"
+
+
+def _tell(out: Path, masks: Path, report: Path | None) -> None:
     import pandas as pd
 
     from pipeline import local_runner
     from reports.tables import text_table
 
     summary = pd.read_csv(local_runner.newest(out, "FusionEvaluator/evaluation", "summary.csv"))
-    peak = max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-    unit = 2**30 if sys.platform == "darwin" else 2**20  # ru_maxrss is in bytes there, in KiB elsewhere
     print("\nHold-out of the phantom, 3-D scores per subject (phantom figures, not ATLAS's):\n")
     print(text_table(summary))
     print(f"\nreport  {report}\nmasks   {masks}\nmodels  {out / 'serving_models'}")
-    print(f"{seconds:.0f} s, largest process {peak / unit:.1f} GB")

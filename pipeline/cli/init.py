@@ -44,15 +44,16 @@ data: {data}
 root: {root}
 planes: [axial, sagittal, coronal]
 train_folds: [1]
-split: {{folds: 10, holdout: 0.064, seed: {seed}}}
+split: {{folds: 8, holdout: 0.064, seed: {seed}}}
 training:
   batch_size: 2              # one slice with lesion, one without: in a larger batch small lesions hardly count
   epochs: 1                  # many subjects once, rather than few of them often
   learning_rate: 0.0015
   decay_rate: 0.1            # falls to a tenth within the run
-  decay_steps: 2700
+  decay_steps: 2500
   batch_norm_momentum: 0.9   # a short run; 0.99 would be evaluated on stale statistics
   batch_norm_slices: 640     # and of small batches: the statistics are computed anew for the final weights
+  precision: {precision}  # what this machine computes quickest; float32 everywhere
   seed: {seed}
 gates: {{slice_dice: 0.2, fused_dice: 0.3, fold_drift: 0.1}}
 device: auto
@@ -73,11 +74,13 @@ def text(profile: str, data: Path, root: Path, seed: int = 0) -> str:
     """The YAML text of a profile."""
     import yaml
 
+    from pipeline.device import quickest_precision
+
     quoted = {
         name: yaml.safe_dump(str(path.resolve())).split("\n")[0]
         for name, path in (("data", data), ("root", root))
     }
-    return PROFILES[profile].format(**quoted, seed=seed)
+    return PROFILES[profile].format(**quoted, seed=seed, precision=quickest_precision())
 
 
 def run(args: argparse.Namespace) -> int:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from lesions.dataset import Dataset
     from lesions.statistics import Tables
 
 HELP = "write tables and figures of the lesions of a data set"
@@ -51,9 +52,19 @@ def run(args: argparse.Namespace) -> int:
     tables.write(args.out)
     lines += write_figures(args.out, tables)
     _print_sizes(tables)
-    print(*lines, sep="\n")
+    print(*_left_out(dataset), *lines, sep="\n")
     print(f"tables and figures: {args.out}")
     return 0
+
+
+def _left_out(dataset: Dataset) -> list[str]:
+    """A line about each session that no table has."""
+    lines = [
+        f"left out: {c.files[0].relative_to(dataset.root)}: {c.problem}, expected {c.expected}"
+        for c in dataset.conflicts
+    ]
+    unmasked = len(dataset.scans) - len(dataset.labeled)
+    return [*lines, f"left out: {unmasked} scans without a lesion mask"] if unmasked else lines
 
 
 def _print_sizes(tables: Tables) -> None:
