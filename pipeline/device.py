@@ -36,9 +36,9 @@ def choose(device: str) -> str:
 
 
 def quickest_precision() -> str:
-    """mixed_bfloat16 where the processor multiplies in it by itself (AVX-512 BF16, AMX) and computes alone, else float32.
+    """mixed_bfloat16 where a processor computes that multiplies in it by itself (AVX-512 BF16, AMX), else float32.
 
-    Elsewhere TensorFlow imitates it, many times slower.
+    Other processors imitate it, many times slower.
     """
     try:
         features = set(Path("/proc/cpuinfo").read_text().split())

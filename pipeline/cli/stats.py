@@ -64,7 +64,7 @@ def _left_out(dataset: Dataset) -> list[str]:
         for c in dataset.conflicts
     ]
     unmasked = len(dataset.scans) - len(dataset.labeled)
-    return [*lines, f"left out: {unmasked} scans without a lesion mask"] if unmasked else lines
+    return [*lines, f"left out: {unmasked} without a lesion mask"] if unmasked else lines
 
 
 def _print_sizes(tables: Tables) -> None:

@@ -3,7 +3,6 @@
 benchmarks/mni_check.py counts how often it is right on many phantoms.
 """
 
-import time
 from importlib.resources import files
 
 import numpy as np
@@ -154,6 +153,13 @@ def test_orientation_on_disk_does_not_matter(head):
     assert mni.mni_check(turned).verdict == mni.INSIDE
 
 
+def test_other_contrast_is_flagged(head, phantom):
+    """White matter darker than gray and fluid bright, as in T2: no T1 scan, wherever it lies."""
+    for scan in (head, phantom):
+        inverted = np.where(scan.data > 0.02 * scan.data.max(), scan.data.max() - scan.data, 0)
+        assert mni.mni_check(Volume(inverted.astype(np.float32), scan.grid)).flagged
+
+
 @pytest.mark.parametrize("kind", ["noise", "ball", "constant"])
 def test_what_is_no_head_is_flagged(kind):
     grid = template_grid(3.0)
@@ -181,14 +187,3 @@ def test_intensity_scale_and_offset_do_not_matter(head):
     check, other = mni.mni_check(head), mni.mni_check(Volume(head.data * 17.0 - 300.0, head.grid))
     assert other.verdict == mni.INSIDE
     assert other.similarity == pytest.approx(check.similarity, abs=0.02)
-
-
-def test_it_is_quick(head):
-    fine = resample(head, template_grid(1.0))
-    mni.mni_check(head)
-    seconds = []
-    for _ in range(2):
-        start = time.process_time()
-        mni.mni_check(fine)
-        seconds.append(time.process_time() - start)
-    assert min(seconds) < 3  # about 1 on a quiet machine; many tests may share its cores

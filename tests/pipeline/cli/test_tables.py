@@ -1,5 +1,7 @@
 """`raxnet stats`, `folds` and `batches`, one after the other as a person would."""
 
+import shutil
+
 import nibabel as nib
 import numpy as np
 import pandas as pd
@@ -46,6 +48,22 @@ def test_stats(work):
     frame = pd.read_csv(folder / "tables" / "lesions_3d.csv")
     assert list(frame.columns) == ["subject", "lesions", "voxels", "largest", "sizes"]
     assert frame["voxels"].tolist() == [int(mask.sum()) for mask in masks]
+
+
+def test_what_no_table_has_is_named(work, tmp_path, capsys):
+    """Two scans of one session, and one without a mask."""
+    data = tmp_path / "data"
+    shutil.copytree(work[0] / "data", data)
+    first, second, *_ = sorted(data.rglob("*_T1w.nii.gz"))
+    other = data.joinpath(*(p.replace("R001", "R002") for p in first.relative_to(data).parts))
+    other.parent.mkdir(parents=True)
+    shutil.copy(first, other)
+    next(second.parent.glob("*_mask.nii.gz")).unlink()
+    assert main(["stats", str(data), str(tmp_path / "tables")]) == 0
+    said = capsys.readouterr().out
+    assert f"left out: {first.relative_to(data)}: duplicate subject, expected one T1w scan" in said
+    assert "left out: 1 without a lesion mask" in said
+    assert len(pd.read_csv(tmp_path / "tables" / "lesions_3d.csv")) == len(work[1]) - 2
 
 
 def figures(folder):
