@@ -88,9 +88,10 @@ def finished(database: Path, last: str) -> dict[str, Node]:
                 for execution in executions
                 if _state(execution) in _WORDS
             }
-    except StatusError as error:
+    except (StatusError, RuntimeError) as error:
+        reason = str(error).split(" query:")[0]  # else all of an SQL statement
         raise InputError(
-            f"{database}: not readable as metadata of a run ({error}); name the root of a run"
+            f"{database}: not readable as metadata of a run ({reason}); name the root of a run"
         ) from None
 
 

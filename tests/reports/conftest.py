@@ -56,7 +56,7 @@ def make_slices(subjects):
     return pd.DataFrame(rows, columns=["subject", "plane", "slice", "lesion_voxels", *counts])
 
 
-def make_slice_summary(slices):
+def make_slice_summary():
     """As FusionEvaluator writes it (docs/evaluation.md); the figures are any."""
     kept = ("mean", "sd_population", "median", "ci_low", "ci_high")
     rows = []
@@ -142,7 +142,7 @@ def make_parts(pictures, sizes):
     names = ["subject", "prediction", "lesion_voxels", "dice", "recall", "precision", "volume_difference"]
     holdout = with_category(pd.DataFrame(rows, columns=names), "3d", GRID)
     scored = ("dice", "recall", "precision", "volume_difference")
-    slices = make_slices([p.subject for p in pictures])
+    by_slice = make_slices([p.subject for p in pictures])
     return {
         "title": "A run",
         "statement": "Trained on 12 synthetic subjects.",
@@ -171,8 +171,8 @@ def make_parts(pictures, sizes):
         "holdout": holdout,
         "scores": summary(holdout, scored, ["prediction"], resamples=50),
         "by_category": summary(holdout, scored, ["prediction", "size_category"], resamples=50),
-        "slice_summary": make_slice_summary(slices),
-        "holdout_slices": slices,
+        "slice_summary": make_slice_summary(),
+        "holdout_slices": by_slice,
         "comparison": compare(holdout, "dice", against="fused", resamples=50),
         "uncertainty": pd.DataFrame({"subject": [p.subject for p in pictures], "plane_disagreement": 0.25}),
         "gates": pd.DataFrame(
