@@ -103,6 +103,10 @@ CODE = {
         "lesions/metadata.py",
         "lesions/spreadsheet.py",
         "lesions/places.py",
+        "lesions/batches.py",
+        "lesions/version.py",
+        "components/report_content.py",
+        "components/report_lineage.py",
         "components/report_gen.py",
     ),
 }

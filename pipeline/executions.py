@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lesions.errors import WorkError
+from lesions.errors import InputError, WorkError
 
 EXECUTED, CACHED = "executed", "cached"
 _WORDS = {"COMPLETE": EXECUTED, "CACHED": CACHED}
@@ -39,6 +40,19 @@ def states(database: Path, nodes: Iterable[str]) -> dict[str, str]:
     return {node: _WORDS[found[node]] for node in nodes}
 
 
+@dataclass(frozen=True)
+class Node:
+    """What a node of a run left.
+
+    Attributes:
+        outputs: Output name -> folder of its one artifact.
+        parameters: The component's parameters, those that are texts.
+    """
+
+    outputs: dict[str, Path]
+    parameters: dict[str, str]
+
+
 def outputs(database: Path, node: str) -> dict[str, Path]:
     """Output name -> folder of a node's artifacts in the newest run.
 
@@ -46,21 +60,49 @@ def outputs(database: Path, node: str) -> dict[str, Path]:
         database: SQLite file of ML Metadata.
         node: Name of a node with one artifact per output.
     """
-    from ml_metadata.proto import metadata_store_pb2 as pb
-
-    out: dict[str, Path] = {}
     with _newest_run(database) as (store, executions):
-        for execution in (e for e in executions if _node(store, e) == node):
-            for event in store.get_events_by_execution_ids([execution.id]):
-                if event.type == pb.Event.OUTPUT:
-                    (artifact,) = store.get_artifacts_by_id([event.artifact_id])
-                    out[event.path.steps[0].key] = Path(artifact.uri)
-    return out
+        return {
+            key: folder for e in executions if _node(store, e) == node for key, folder in _outputs(store, e)
+        }
+
+
+def finished(database: Path, last: str) -> dict[str, Node]:
+    """The nodes of the newest run that came to its end.
+
+    Args:
+        database: SQLite file of ML Metadata.
+        last: The node that ends a run.
+
+    Returns:
+        Name -> node; empty where no run came to its end.
+
+    Raises:
+        InputError: The file is no such database.
+    """
+    from ml_metadata.errors import StatusError
+
+    try:
+        with _newest_run(database, last) as (store, executions):
+            return {
+                _node(store, execution): Node(dict(_outputs(store, execution)), _parameters(execution))
+                for execution in executions
+                if _state(execution) in _WORDS
+            }
+    except (StatusError, RuntimeError) as error:
+        reason = str(error).split(" query:")[0]  # else all of an SQL statement
+        raise InputError(
+            f"{database}: not readable as metadata of a run ({reason}); name the root of a run"
+        ) from None
 
 
 @contextmanager
-def _newest_run(database: Path) -> Iterator[tuple[Any, list[Any]]]:
-    """The store, and the executions of the newest run in the order in which they began."""
+def _newest_run(database: Path, last: str = "") -> Iterator[tuple[Any, list[Any]]]:
+    """The store, and the executions of the newest run in the order in which they began.
+
+    Args:
+        database: SQLite file of ML Metadata.
+        last: Of the newest run in which this node succeeded; without one there are no executions.
+    """
     from ml_metadata.metadata_store import metadata_store
     from ml_metadata.proto import metadata_store_pb2 as pb
 
@@ -68,8 +110,28 @@ def _newest_run(database: Path) -> Iterator[tuple[Any, list[Any]]]:
     connection.sqlite.filename_uri = str(database)
     connection.sqlite.connection_mode = pb.SqliteMetadataSourceConfig.READONLY
     store = metadata_store.MetadataStore(connection)
-    newest = max(store.get_contexts_by_type("pipeline_run"), key=lambda context: context.id)
-    yield store, sorted(store.get_executions_by_context(newest.id), key=lambda execution: execution.id)
+    runs = sorted(store.get_contexts_by_type("pipeline_run"), key=lambda context: -context.id)
+    for run in runs:
+        executions = sorted(store.get_executions_by_context(run.id), key=lambda execution: execution.id)
+        if not last or any(_node(store, e) == last and _state(e) in _WORDS for e in executions):
+            yield store, executions
+            return
+    yield store, []
+
+
+def _outputs(store: Any, execution: Any) -> Iterator[tuple[str, Path]]:
+    from ml_metadata.proto import metadata_store_pb2 as pb
+
+    for event in store.get_events_by_execution_ids([execution.id]):
+        if event.type == pb.Event.OUTPUT:
+            (artifact,) = store.get_artifacts_by_id([event.artifact_id])
+            yield event.path.steps[0].key, Path(artifact.uri)
+
+
+def _parameters(execution: Any) -> dict[str, str]:
+    return {
+        name: value.string_value for name, value in execution.custom_properties.items() if value.string_value
+    }
 
 
 def _node(store: Any, execution: Any) -> str:

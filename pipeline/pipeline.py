@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import asdict
 from typing import Any
 
@@ -27,7 +28,7 @@ from components.report_gen import ReportGen
 from components.slice_evaluator import SliceEvaluator
 from lesions.slices import PLANES
 from pipeline.config import BEAM_LOCAL, DATABASE, Config, dump
-from pipeline.digests import code_digest
+from pipeline.digests import CODE, code_digest
 
 NAME = "raxnet"  # constant: TFX's cache is kept under it
 GATE = "AnomalyGate"  # the last node before the trainings
@@ -123,7 +124,9 @@ def create_pipeline(
         metadata=sheet,
         metadata_digest=sheet_digest,
         code=code_digest("ReportGen"),
+        versions=json.dumps({name: code_digest(name) for name in CODE}),
         **selections,
+        **models,
     )
     nodes += [fusion, blesser, *pushers.values(), release, report]
     return Pipeline(

@@ -1,4 +1,4 @@
-"""The sections that say where the result comes from: data, anomalies, training, run."""
+"""The sections that say where the result comes from: data, checks of the records, training."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pandas as pd
 
 from lesions.checks import ERROR, NOTE, SEVERITIES, WARNING
 from reports import curves, style
-from reports.blocks import Block, Code, Image, Section, TableBlock, Text
+from reports.blocks import Block, Details, Image, Section, TableBlock, Text
 from reports.content import RunReport, Training
 from reports.distributions import counted
 from reports.tables import duration, facts, table
@@ -24,7 +24,7 @@ def dataset(content: RunReport) -> Section:
         blocks.append(TableBlock(facts(content.dataset, "Data set")))
     else:
         blocks.append(Text("The data set is not described in this run.", "missing"))
-    return Section("data", "Data", (*blocks, *_findings(content.findings)))
+    return Section("data", "Data and quarantine", (*blocks, *_findings(content.findings)))
 
 
 def _findings(findings: pd.DataFrame) -> list[Block]:
@@ -45,7 +45,11 @@ def _findings(findings: pd.DataFrame) -> list[Block]:
     caption = "What the checks found, file by file: errors are left out, warnings and notes are not"
     details = table(findings.drop(columns="session", errors="ignore"), caption, most=MOST_FINDINGS)
     tone = "bad" if counts[ERROR] or counts[WARNING] else ""
-    return [Text(text, tone), TableBlock(table(kinds, "What the checks found, by kind")), TableBlock(details)]
+    return [
+        Text(text, tone),
+        TableBlock(table(kinds, "What the checks found, by kind")),
+        Details(f"Every finding ({len(findings):,})", (TableBlock(details),)),
+    ]
 
 
 def training(content: RunReport) -> Section:
@@ -53,7 +57,11 @@ def training(content: RunReport) -> Section:
     if not content.trainings:
         return Section("training", "Training", (Text("No training is recorded in this run.", "missing"),))
     rows = pd.DataFrame([_training_row(t) for t in content.trainings])
-    made = table(rows, f"Trainings (n = {len(rows)})", note="Validation figures are those of the epoch kept.")
+    made = table(
+        rows,
+        f"Trainings (n = {len(rows)})",
+        note="Validation, optimistic: figures of the epoch kept, which this fold chose.",
+    )
     images = [_curves(group) for group in curves.by_figure(content.trainings)]
     return Section("training", "Training", (TableBlock(made), *images))
 
@@ -74,7 +82,9 @@ def _training_row(item: Training) -> dict[str, Any]:
         "Epochs": len(history),
         "Epoch kept": kept,
         "Validation loss": None if kept is None else curves.value_at(history, "val_loss", kept),
-        "Validation Dice (slices)": None if kept is None else curves.value_at(history, "val_dice", kept),
+        "Validation Dice (pooled pixels)": None
+        if kept is None
+        else curves.value_at(history, "val_dice", kept),
         "Time": duration(seconds),
     }
 
@@ -82,25 +92,10 @@ def _training_row(item: Training) -> dict[str, Any]:
 def anomalies(content: RunReport) -> Section:
     """What the validation of the records found."""
     if content.anomalies.empty:
-        return Section("anomalies", "Anomalies", (Text("No anomalies were recorded."),))
+        return Section("anomalies", "Checks of the records", (Text("No checks were recorded.", "missing"),))
     rows = content.anomalies
     found = int((rows["problem"].fillna("") != "").sum()) if "problem" in rows else len(rows)
     text = f"{found:,} of {len(rows):,} checks of the records found an anomaly."
     made = table(rows, "Checks of the records", most=MOST_FINDINGS)
-    return Section("anomalies", "Anomalies", (Text(text, "bad" if found else "good"), TableBlock(made)))
-
-
-def run(content: RunReport) -> Section:
-    """Times, device, software, configuration."""
-    plain = {name: value for name, value in content.run.items() if not isinstance(value, dict)}
-    blocks: list[Block] = [TableBlock(facts(plain, "Run"))] if plain else []
-    blocks += [
-        TableBlock(facts(value, str(name))) for name, value in content.run.items() if isinstance(value, dict)
-    ]
-    if not blocks:
-        blocks.append(Text("Times, device and software are not recorded.", "missing"))
-    if content.config.strip():
-        blocks.append(Code(content.config, "Configuration"))
-    else:
-        blocks.append(Text("The configuration is not recorded.", "missing"))
-    return Section("run", "Run", tuple(blocks))
+    whole = Details(f"Every check ({len(rows):,})", (TableBlock(made),))
+    return Section("anomalies", "Checks of the records", (Text(text, "bad" if found else "good"), whole))

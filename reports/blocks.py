@@ -34,12 +34,14 @@ class Image:
         alt: What is seen, for those who cannot see it.
         caption: Below it.
         width: How wide it is shown, CSS pixels, where there is room.
+        height: How high it then is, so that nothing moves while the page loads.
     """
 
     uri: str
     alt: str
     caption: str
     width: int
+    height: int
     kind: ClassVar[str] = "image"
 
 
@@ -78,7 +80,32 @@ class Code:
     kind: ClassVar[str] = "code"
 
 
-Block = Text | TableBlock | Image | Gallery | Tiles | Code
+@dataclass(frozen=True)
+class Heading:
+    """A heading inside a section."""
+
+    text: str
+    kind: ClassVar[str] = "heading"
+
+
+@dataclass(frozen=True)
+class Bullets:
+    """A list of sentences."""
+
+    texts: tuple[str, ...]
+    kind: ClassVar[str] = "bullets"
+
+
+@dataclass(frozen=True)
+class Details:
+    """What few readers want: closed until it is opened, and not printed while closed."""
+
+    summary: str
+    blocks: tuple[Block, ...]
+    kind: ClassVar[str] = "details"
+
+
+Block = Text | TableBlock | Image | Gallery | Tiles | Code | Heading | Bullets | Details
 
 
 @dataclass(frozen=True)
@@ -88,3 +115,11 @@ class Section:
     id: str
     heading: str
     blocks: tuple[Block, ...]
+
+
+@dataclass(frozen=True)
+class Part:
+    """Sections that belong together, under one name in the table of contents."""
+
+    heading: str
+    sections: tuple[Section, ...]

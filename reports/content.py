@@ -38,6 +38,7 @@ class Picture:
         truth: The mask drawn by a person (or made with the phantom); None where there is none.
         prediction: The fused mask.
         dice: 3-D Dice of the two, for the title; None where unknown.
+        disagreement: How far the planes' probabilities lie apart (docs/evaluation.md); None with a single plane.
     """
 
     subject: str
@@ -45,6 +46,7 @@ class Picture:
     truth: Path | None
     prediction: Path
     dice: float | None = None
+    disagreement: Path | None = None
 
 
 def _frame() -> pd.DataFrame:
@@ -71,17 +73,26 @@ class RunReport:
         frequency: Number of subjects with a lesion in each voxel.
         folds: subject, fold (0 = hold-out).
         quality: table ("3d" or a plane), fold, subjects, n, tv, ks, mwu_p.
+        batches: plane, fold, batch_size, batch, n (lesion slices), tv, tv_shuffled, minimum_tv: a row per batch of
+            the first epoch of each training (`lesions.batches.quality`).
         anomalies: What the validation of the records found. With a column `problem`, rows where that is empty
             are comparisons without an anomaly; the columns are shown as they are.
         trainings: Learning curves.
-        slice_metrics: plane, fold, protocol, n, dice, recall, precision, ... of the validation folds.
-        holdout: subject, prediction (a plane or "fused"), lesion_voxels, dice, recall, precision,
-            volume_difference (voxels): 3-D, a row per subject and prediction.
+        validation: plane, fold, chosen, slices (a key of `reports.validation.PROTOCOLS`), metric, and the figures of
+            SliceEvaluator's summary.csv: n, mean, sd_population, ..., floor.
+        holdout: subject, prediction (a plane or "fused"), lesion_voxels, dice, recall, precision, ...: 3-D, a row
+            per subject and prediction.
+        scores: prediction, score, subjects, n, left_out, mean, ...: FusionEvaluator's scores.csv.
+        by_category: The same for each size_category.
+        slice_summary: FusionEvaluator's slice_summary.csv: slices before and after fusion.
+        holdout_slices: subject, plane, lesion_voxels, and tp, fp, fn with `_before` and `_after`.
+        comparison: Each plane against the fused prediction: `lesions.significance.compare`.
+        uncertainty: subject, plane_disagreement.
         gates: gate, threshold, value, passed (a value must reach its threshold).
-        models: plane, fold, version, pushed, ...
+        models: A row per plane: plane, fold, network, loss, version, pushed, ...
         release: Facts of the release, None where nothing was released.
         pictures: One per hold-out subject.
-        run: Facts of the run, name -> value; a value that is itself a dict becomes a table of its own.
+        lineage: What this run's results rest on: heading -> (name -> value), a table each.
         config: The configuration, YAML text.
     """
 
@@ -98,13 +109,20 @@ class RunReport:
     frequency: Volume | None = None
     folds: pd.DataFrame = field(default_factory=_frame)
     quality: pd.DataFrame = field(default_factory=_frame)
+    batches: pd.DataFrame = field(default_factory=_frame)
     anomalies: pd.DataFrame = field(default_factory=_frame)
     trainings: list[Training] = field(default_factory=list)
-    slice_metrics: pd.DataFrame = field(default_factory=_frame)
+    validation: pd.DataFrame = field(default_factory=_frame)
     holdout: pd.DataFrame = field(default_factory=_frame)
+    scores: pd.DataFrame = field(default_factory=_frame)
+    by_category: pd.DataFrame = field(default_factory=_frame)
+    slice_summary: pd.DataFrame = field(default_factory=_frame)
+    holdout_slices: pd.DataFrame = field(default_factory=_frame)
+    comparison: pd.DataFrame = field(default_factory=_frame)
+    uncertainty: pd.DataFrame = field(default_factory=_frame)
     gates: pd.DataFrame = field(default_factory=_frame)
     models: pd.DataFrame = field(default_factory=_frame)
     release: dict[str, Any] | None = None
     pictures: list[Picture] = field(default_factory=list)
-    run: dict[str, Any] = field(default_factory=dict)
+    lineage: dict[str, dict[str, Any]] = field(default_factory=dict)
     config: str = ""

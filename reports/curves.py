@@ -15,7 +15,7 @@ from reports.content import Training
 _LINES = {  # column -> color, dashes, label
     "loss": (style.BLUE, "-", "training loss"),
     "val_loss": (style.VERMILION, "--", "validation loss"),
-    "val_dice": (style.GREEN, "-", "validation Dice (slices)"),
+    "val_dice": (style.GREEN, "-", "validation Dice (pooled pixels)"),
 }
 
 
@@ -45,6 +45,8 @@ def draw_curves(trainings: Sequence[Training]) -> Figure:
         _lines(lower, training, ("val_dice",))
         lower.set_xlabel("epoch")
         lower.xaxis.set_major_locator(MaxNLocator(4, integer=True))
+        if len(training.history) == 1:
+            lower.set_xlim(0, 2)
     axes[0, 0].set_ylabel("loss")
     axes[1, 0].set_ylabel("Dice")
     axes[1, 0].set_ylim(0, 1)

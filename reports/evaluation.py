@@ -1,22 +1,17 @@
-"""An evaluation of score files as tables, notes and a figure."""
+"""An evaluation of score files as tables and notes."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from lesions import published
 from lesions.bootstrap import RESAMPLES
 from lesions.evaluation import Evaluation, missing_subjects
 from lesions.grid import Grid
 from lesions.metrics import SMOOTHED
-from reports import style
 from reports.distributions import category_names, category_unit
-from reports.rainclouds import MOST_DOTS
 from reports.tables import Table, as_markdown, as_text, table
 
 NAMES = {
@@ -143,76 +138,6 @@ def as_page(title: str, made: dict[str, Table], said: Sequence[str], markdown: b
         parts.append(as_markdown(one) if markdown else text)
     parts.append("\n".join(f"- {sentence}" for sentence in said))
     return "\n\n".join(parts) + "\n"
-
-
-@style.settings()
-def draw_dice(evaluation: Evaluation) -> Figure:
-    """A raincloud of Dice per fold (and prediction): of lesion slices, or of subjects."""
-    clouds = _clouds(evaluation)
-    figure = style.new_figure(7.2, 0.9 + 0.7 * len(clouds))
-    axes = figure.subplots()
-    rng = np.random.default_rng(0)
-    for row, values in enumerate(clouds.values()):
-        _raincloud(axes, row, values, rng)
-    axes.set_yticks(range(len(clouds)), [f"{name}\nn = {len(v):,}" for name, v in clouds.items()])
-    axes.set_ylim(len(clouds) - 0.45, -0.65)
-    axes.set_xlim(-0.02, 1.02)
-    axes.grid(visible=False, axis="y")
-    axes.tick_params(axis="y", length=0)
-    axes.set_xlabel(
-        f"{_dice_label(evaluation)}\nbar: quartiles, white line: median, diamond: mean; "
-        f"dots: at most {MOST_DOTS} of each row, drawn at random"
-    )
-    return figure
-
-
-def _clouds(evaluation: Evaluation) -> dict[str, np.ndarray]:
-    rows = evaluation.rows
-    if evaluation.unit == "slices":
-        rows = rows[rows["lesion_voxels"] > 0]
-    several = len(rows["fold"].unique()) > 1
-    keys = [f"Fold {fold}" if several and len(fold) < 4 else fold for fold in rows["fold"]]
-    if "prediction" in rows and rows["prediction"].ne("").any():
-        keys = [f"{k}, {p}" if several else p for k, p in zip(keys, rows["prediction"], strict=True)]
-    column = _dice_column(evaluation)
-    clouds = {str(name): values.to_numpy() for name, values in rows.groupby(keys, sort=False)[column]}
-    return (
-        clouds
-        if len(clouds) == 1 or "prediction" in rows
-        else {"All folds": rows[column].to_numpy(), **clouds}
-    )
-
-
-def _dice_column(evaluation: Evaluation) -> str:
-    return "dice" if evaluation.exact == len(evaluation.rows) else "dice_smoothed"
-
-
-def _dice_label(evaluation: Evaluation) -> str:
-    kind = "plain" if _dice_column(evaluation) == "dice" else "smoothed by 1"
-    return f"Dice of lesion slices ({kind})" if evaluation.unit == "slices" else f"3-D Dice ({kind})"
-
-
-def _raincloud(axes: Axes, row: int, values: np.ndarray, rng: np.random.Generator) -> None:
-    """Histogram above, quartiles, median and mean on the line, values below; heights grow downwards.
-
-    What scores exactly 0 would dwarf all else in the histogram: its share is written instead.
-    """
-    if not len(values):
-        return
-    some = values[values > 0]
-    counts, borders = np.histogram(some, bins=40, range=(0, 1))
-    top = row - 0.1 - 0.42 * counts / max(counts.max(), 1)
-    axes.stairs(top, borders, baseline=row - 0.1, fill=True, color=style.BLUE, alpha=0.55)
-    if len(some) < len(values):
-        share = 100 * (1 - len(some) / len(values))
-        axes.text(0.005, row - 0.16, f"{share:.0f} % are 0", va="bottom", fontsize=8, color=style.GRAY)
-    first, median, third = np.percentile(values, [25, 50, 75])
-    axes.plot([first, third], [row, row], color=style.BLACK, linewidth=4.0, solid_capstyle="butt")
-    axes.plot([median], [row], marker="|", color="white", markersize=6, markeredgewidth=1.6)
-    axes.plot([values.mean()], [row], "D", color=style.VERMILION, markersize=4.5)
-    dots = values if len(values) <= MOST_DOTS else rng.choice(values, MOST_DOTS, replace=False)
-    heights = row + 0.12 + 0.2 * rng.random(len(dots))
-    axes.scatter(dots, heights, s=5, color=style.BLUE, alpha=0.5, linewidths=0)
 
 
 def _compared(compared: pd.DataFrame) -> pd.DataFrame:

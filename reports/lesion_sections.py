@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from reports import distributions, rainclouds, style
-from reports.blocks import Block, Image, Section, TableBlock, Text
+from reports.blocks import Block, Heading, Image, Section, TableBlock, Text
 from reports.content import RunReport
 from reports.distributions import counted
 from reports.frequency import draw_frequency, on_template
@@ -47,6 +47,7 @@ def _sizes(content: RunReport, name: str, frame: pd.DataFrame) -> list[Block]:
     unit = distributions.category_unit(name, content.grid)
     figure = rainclouds.draw_sizes(whole, name, content.grid, note(content.phantom))
     return [
+        Heading(distributions.table_name(name)),
         style.embed(figure, f"Distribution of {title}, and counts by size category", f"{title}."),
         TableBlock(table(counts, f"{title}, by size category ({unit})")),
     ]

@@ -8,11 +8,21 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from scipy import ndimage
 
 from lesions.grid import Grid
 from lesions.statistics import edges
 from reports import style
+from reports.clouds import (
+    LEAST_BOX,
+    LEAST_CLOUD,
+    MOST_DOTS,
+    density,
+    draw_box_and_dots,
+    draw_cloud,
+    draw_outline,
+    has_density,
+    scott,
+)
 from reports.distributions import (
     HOLDOUT,
     WHOLE,
@@ -28,8 +38,6 @@ from reports.distributions import (
     table_name,
 )
 
-MOST_DOTS = 300  # per row: more would only blacken the paper
-LEAST_BOX, LEAST_CLOUD = 5, 10  # of fewer sizes a box or a density would say more than is known
 LEGEND = (
     "Cloud: density of the logarithm of the size. Bar: quartiles, median in white; thin line: 5th to 95th percentile. "
     f"Dots: {MOST_DOTS} sizes at most, drawn at random. Fewer than {LEAST_CLOUD} sizes have no cloud, fewer than "
@@ -133,27 +141,6 @@ def draw_folds(
     return figure
 
 
-def density(values: np.ndarray, bandwidth: float) -> tuple[np.ndarray, np.ndarray]:
-    """Gaussian kernel density from a fine histogram: fast for any number of values.
-
-    Args:
-        values: (n,) not all equal.
-        bandwidth: Standard deviation of the kernel, such as `scott`'s.
-
-    Returns:
-        (256,) places from the least to the largest value, and the density there.
-    """
-    counts, borders = np.histogram(values, bins=256, density=True)
-    width = borders[1] - borders[0]
-    smooth = ndimage.gaussian_filter1d(counts, bandwidth / width, mode="constant")
-    return (borders[:-1] + borders[1:]) / 2, smooth
-
-
-def scott(values: np.ndarray) -> float:
-    """Scott's bandwidth of (n,) values: their standard deviation x n^(-1/5)."""
-    return float(values.std(ddof=1) * len(values) ** -0.2)
-
-
 def _clouds(
     axes: Axes, sizes: dict[str, np.ndarray], table: str, grid: Grid | None, outline: bool = False
 ) -> None:
@@ -162,7 +149,7 @@ def _clouds(
     whole = sizes[WHOLE] * factor
     _size_axis(axes, whole, label)
     rng = np.random.default_rng(0)
-    logs = {name: np.log10(values * factor) for name, values in sizes.items() if _has_density(values)}
+    logs = {name: np.log10(values * factor) for name, values in sizes.items() if has_density(values)}
     # One bandwidth and one scale for all groups: clouds differ by the data alone.
     bandwidth = max((scott(values) for values in logs.values()), default=0.0)
     clouds = {name: density(values, bandwidth) for name, values in logs.items()}
@@ -171,12 +158,11 @@ def _clouds(
         color = _COLORS.get(name, style.BLUE)
         if name in clouds:
             at, height = clouds[name]
-            upper = row - 0.08 - 0.42 * height / highest
-            axes.fill_between(10**at, row - 0.08, upper, color=color, alpha=0.55, linewidth=0)
+            draw_cloud(axes, row, 10**at, height / highest, color)
         if outline and row and WHOLE in clouds:
             at, height = clouds[WHOLE]
-            axes.plot(10**at, row - 0.08 - 0.42 * height / highest, color=style.BLACK, linewidth=0.7)
-        _box_and_dots(axes, row, values * factor, color, rng)
+            draw_outline(axes, row, 10**at, height / highest)
+        draw_box_and_dots(axes, row, values * factor, color, rng)
     for edge in edges(table, grid)[1:]:
         axes.axvline(edge * factor, color=style.GRAY, linewidth=0.7, linestyle=":", zorder=0.5)
     if len(whole):
@@ -193,23 +179,6 @@ def _size_axis(axes: Axes, values: np.ndarray, label: str) -> None:
     if len(values):
         style.log_limits(axes, float(values.min()), float(values.max()))
     axes.set_xlabel(label)
-
-
-def _has_density(values: np.ndarray) -> bool:
-    return len(values) >= LEAST_CLOUD and bool(values.min() < values.max())
-
-
-def _box_and_dots(axes: Axes, row: int, values: np.ndarray, color: str, rng: np.random.Generator) -> None:
-    """Draws one group under its cloud, around the height `row`; heights grow downwards."""
-    if len(values) >= LEAST_BOX:
-        low, first, median, third, high = np.percentile(values, [5, 25, 50, 75, 95])
-        axes.plot([low, high], [row, row], color=style.BLACK, linewidth=0.9)
-        axes.plot([first, third], [row, row], color=style.BLACK, linewidth=4.0, solid_capstyle="butt")
-        axes.plot([median], [row], marker="|", color="white", markersize=6, markeredgewidth=1.6)
-    dots = values if len(values) <= MOST_DOTS else rng.choice(values, MOST_DOTS, replace=False)
-    heights = row + 0.12 + 0.22 * rng.random(len(dots))
-    few = len(dots) < LEAST_CLOUD
-    axes.scatter(dots, heights, s=18 if few else 5, color=color, alpha=0.8 if few else 0.55, linewidths=0)
 
 
 def _category_bars(axes: Axes, sizes: np.ndarray, table: str, grid: Grid | None) -> None:

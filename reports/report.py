@@ -7,26 +7,44 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from lesions.files import write_text
-from reports import background, lesion_sections, results
+from reports import (
+    background,
+    batches,
+    fusion,
+    gates,
+    headline,
+    holdout,
+    lesion_sections,
+    lineage,
+    model_card,
+    pictures,
+    validation,
+)
+from reports.blocks import Part
 from reports.content import RunReport
 
+PAGE = "report.html"
 _TEMPLATES = Path(__file__).parent / "templates"
 
 # In the order of the page: first how good it is, then where that comes from.
-_SECTIONS = (
-    results.headline,
-    results.holdout,
-    results.pictures,
-    background.dataset,
-    lesion_sections.lesion_sizes,
-    lesion_sections.locations,
-    lesion_sections.split,
-    background.anomalies,
-    background.training,
-    results.validation,
-    results.gates,
-    background.run,
-)
+_PARTS = {
+    "How good it is": (
+        headline.headline,
+        holdout.holdout,
+        fusion.fusion,
+        pictures.pictures,
+        model_card.model_card,
+    ),
+    "The data": (
+        background.dataset,
+        lesion_sections.lesion_sizes,
+        lesion_sections.locations,
+        lesion_sections.split,
+        background.anomalies,
+    ),
+    "Training and validation": (batches.batches, background.training, validation.validation),
+    "Release and lineage": (gates.gates, lineage.lineage),
+}
 
 
 def render(content: RunReport) -> str:
@@ -42,7 +60,7 @@ def render(content: RunReport) -> str:
         title=content.title,
         statement=content.statement,
         phantom=content.phantom,
-        sections=[section(content) for section in _SECTIONS],
+        parts=[Part(name, tuple(s(content) for s in sections)) for name, sections in _PARTS.items()],
     )
 
 

@@ -1,131 +1,135 @@
-"""Scores of the hold-out: summaries, and every subject's Dice by lesion volume."""
+"""Tables of the hold-out's 3-D scores, from the tables that FusionEvaluator wrote."""
 
 from __future__ import annotations
 
-import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from lesions.grid import Grid
-from lesions.metrics import summarize
-from lesions.statistics import size_category
 from reports import style
-from reports.distributions import category_names, size_unit
+from reports.distributions import category_names
+from reports.tables import MISSING, number
+
+FUSED = "fused"
+NAMES = {
+    "dice": "Dice",
+    "recall": "Recall",
+    "precision": "Precision",
+    "dice_smoothed": "Dice, smoothed by 1",
+    "recall_smoothed": "Recall, smoothed by 1",
+    "precision_smoothed": "Precision, smoothed by 1",
+    "volume_difference": "Volume difference, voxels",
+    "volume_difference_ml": "Volume difference, mL",
+    "lesion_count_difference": "Lesion count difference",
+    "lesion_f1": "Lesion-wise F1",
+    "hd95": "95 % Hausdorff distance, mm",
+    "assd": "Average surface distance, mm",
+    "surface_dice": "Surface Dice at 1 mm",
+}
+MEASURES = (
+    "volume_difference",
+    "volume_difference_ml",
+    "lesion_count_difference",
+    "hd95",
+    "assd",
+)  # with units
+_PER_SUBJECT = {"recall": "Recall", "precision": "Precision", "lesion_f1": "Lesion F1", "hd95": "HD95, mm"}
 
 
-def predictions(holdout: pd.DataFrame) -> list[str]:
-    """The predictions that were scored: planes in their usual order, fused last."""
-    found = set(holdout["prediction"]) if len(holdout) else set()
+def predictions(frame: pd.DataFrame) -> list[str]:
+    """The predictions in a table: planes in their usual order, fused last."""
+    found = set(frame["prediction"]) if len(frame) else set()
     return [name for name in style.PREDICTIONS if name in found]
 
 
-def summary(holdout: pd.DataFrame, grid: Grid | None) -> pd.DataFrame:
-    """A row per prediction, each figure over all its subjects, with their number.
+def of_score(scores: pd.DataFrame, score: str) -> pd.DataFrame:
+    """The rows of one score, by prediction."""
+    return scores[scores["score"] == score].set_index("prediction")
+
+
+def interval(row: pd.Series, low: str = "ci_low", high: str = "ci_high", digits: int = 3) -> str:
+    """An interval for a reader: "0.512 to 0.634"; "-" where there is none."""
+    if pd.isna(row[low]) or pd.isna(row[high]):
+        return MISSING
+    return f"{number(float(row[low]), digits)} to {number(float(row[high]), digits)}"
+
+
+def spread(row: pd.Series, digits: int = 3) -> dict[str, object]:
+    """n, mean, interval, sd, median and quartiles of a summary's row, named for a reader; one value has no sd."""
+    return {
+        "n": int(row["n"]),
+        "Mean": row["mean"],
+        "95 % interval": interval(row, digits=digits),
+        "sd": row["sd_population"] if row["n"] > 1 else float("nan"),
+        "Median": row["median"],
+        "q1": row["q1"],
+        "q3": row["q3"],
+    }
+
+
+def dice_by_prediction(scores: pd.DataFrame) -> pd.DataFrame:
+    """3-D Dice: a row per prediction."""
+    dice = of_score(scores, "dice")
+    return pd.DataFrame([{"Prediction": name, **spread(dice.loc[name])} for name in predictions(scores)])
+
+
+def all_scores(scores: pd.DataFrame, prediction: str, measures: bool) -> pd.DataFrame:
+    """Every 3-D score of one prediction: a row each, with how many subjects have no value.
 
     Args:
-        holdout: Of `RunReport`.
-        grid: Turns the volume difference into milliliters; None leaves voxels.
-
-    Returns:
-        Prediction, n, Dice mean, sd, median, q1, q3, mean recall, mean precision, median volume difference.
+        scores: Of `RunReport`.
+        prediction: A plane or "fused".
+        measures: True: those with a unit; False: those from 0 to 1.
     """
-    factor, unit = (1.0, "voxels") if grid is None else (grid.voxel_volume / 1000.0, "mL")
-    rows = []
-    for name in predictions(holdout):
-        rows_of = holdout[holdout["prediction"] == name]
-        dice = summarize(rows_of["dice"].to_numpy())
-        rows.append(
+    rows = scores[(scores["prediction"] == prediction) & (scores["score"].isin(MEASURES) == measures)]
+    made = []
+    for _, row in rows.iterrows():
+        figures = spread(row, 1 if measures else 3)
+        made.append(
             {
-                "Prediction": name,
-                "n": int(dice["n"]),
-                "Dice mean": dice["mean"],
-                "sd": dice["sd"],
-                "median": dice["median"],
-                "q1": dice["q1"],
-                "q3": dice["q3"],
-                "Recall mean": rows_of["recall"].mean(),
-                "Precision mean": rows_of["precision"].mean(),
-                f"|Volume difference| median, {unit}": rows_of["volume_difference"].abs().median() * factor,
+                "Score": NAMES.get(row["score"], row["score"]),
+                "n": figures.pop("n"),
+                "Left out": int(row["left_out"]),
+                **figures,
             }
         )
-    return pd.DataFrame(rows)
+    return pd.DataFrame(made)
 
 
-def by_category(holdout: pd.DataFrame, grid: Grid | None) -> pd.DataFrame:
-    """Mean Dice by size category of the true lesion volume, with n: a row per category that occurs."""
-    if holdout.empty:
+def dice_by_category(by_category: pd.DataFrame, grid: Grid | None) -> pd.DataFrame:
+    """Fused Dice, recall, precision and lesion-wise F1 by size category, and each plane's Dice: a row per category."""
+    if by_category.empty:
         return pd.DataFrame()
-    names = category_names("3d", grid)
-    category = size_category(holdout["lesion_voxels"].to_numpy(), "3d", grid)
-    rows = []
-    for number in sorted(set(category)):
-        part = holdout[category == number]
-        means = {
-            f"{p} Dice mean": part.loc[part["prediction"] == p, "dice"].mean() for p in predictions(holdout)
-        }
-        name = "no lesion" if number == 0 else names[number - 1]
-        rows.append({"Size category": name, "n": part["subject"].nunique(), **means})
-    return pd.DataFrame(rows)
+    names = ["no lesion", *category_names("3d", grid)]
+    found = predictions(by_category)
+    shown = FUSED if FUSED in found else found[-1]
+    made = []
+    for category, rows in by_category.groupby("size_category"):
+        own = rows[rows["prediction"] == shown].set_index("score")
+        row = {"Size category": names[int(str(category))], **spread(own.loc["dice"])}
+        row["Mean Dice"] = row.pop("Mean")
+        row = {key: row[key] for key in ("Size category", "n", "Mean Dice", "95 % interval", "sd", "Median")}
+        row |= {NAMES[s]: own.loc[s, "mean"] for s in ("recall", "precision", "lesion_f1") if s in own.index}
+        dice = of_score(rows, "dice")["mean"]
+        row |= {f"Dice, {name}": dice[name] for name in found if name != shown}
+        made.append(row)
+    return pd.DataFrame(made)
 
 
-@style.settings()
-def draw_dice(holdout: pd.DataFrame, grid: Grid | None) -> Figure:
-    """Left, each subject's Dice by true lesion volume; right, the spread of each prediction's Dice.
-
-    Args:
-        holdout: Of `RunReport`. Subjects without a lesion have no place on the left (logarithmic axis).
-        grid: For the unit of the volume.
-    """
-    figure = style.new_figure(7.6, 3.5)
-    left, right = figure.subplots(1, 2, width_ratios=(2.1, 1), sharey=True)
-    factor, _ = size_unit("3d", grid)
-    _by_volume(left, holdout[holdout["lesion_voxels"] > 0], factor)
-    left.set_xlabel(f"true lesion volume ({'voxels' if grid is None else 'mL'})")
-    left.set_ylabel("3-D Dice")
-    left.set_ylim(-0.03, 1.03)
-    _spread(right, holdout)
-    figure.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=4)
-    return figure
-
-
-def _by_volume(axes: Axes, holdout: pd.DataFrame, factor: float) -> None:
-    style.log_x(axes)
-    for _, rows in holdout.groupby("subject"):
-        x = float(rows["lesion_voxels"].iloc[0]) * factor
-        axes.plot([x, x], [rows["dice"].min(), rows["dice"].max()], color="#D1D5DB", linewidth=1.0, zorder=1)
-    for name in predictions(holdout):
-        color, marker = style.PREDICTIONS[name]
-        rows = holdout[holdout["prediction"] == name]
-        axes.scatter(
-            rows["lesion_voxels"] * factor,
-            rows["dice"],
-            s=34 if name == "fused" else 20,
-            marker=marker,
-            color=color,
-            edgecolor="white",
-            linewidth=0.5,
-            zorder=3 if name == "fused" else 2,
-            label=name,
-        )
-
-
-def _spread(axes: Axes, holdout: pd.DataFrame) -> None:
-    """Dots, quartiles as a bar, the median as a white line, the mean as a black diamond."""
-    names = predictions(holdout)
-    rng = np.random.default_rng(0)
-    for place, name in enumerate(names):
-        color, marker = style.PREDICTIONS[name]
-        values = holdout.loc[holdout["prediction"] == name, "dice"].dropna().to_numpy()
-        if not len(values):
-            continue
-        dots = place + 0.12 + 0.2 * rng.random(len(values))
-        axes.scatter(dots, values, s=10, marker=marker, color=color, alpha=0.7, linewidths=0)
-        first, median, third = np.percentile(values, [25, 50, 75])
-        axes.plot([place - 0.1] * 2, [first, third], color=color, linewidth=9, solid_capstyle="butt")
-        axes.plot([place - 0.2, place], [median, median], color="white", linewidth=1.6)
-        axes.plot([place - 0.1], [values.mean()], "D", color=style.BLACK, markersize=4)
-    counts = holdout.groupby("prediction")["dice"].count()
-    axes.set_xticks(range(len(names)), [f"{name}\nn = {counts[name]}" for name in names])
-    axes.tick_params(axis="x", labelsize=7.5, length=0)
-    axes.grid(visible=False, axis="x")
+def per_subject(holdout: pd.DataFrame, uncertainty: pd.DataFrame) -> pd.DataFrame:
+    """Every hold-out subject, largest lesion first: volumes, Dice of every prediction, the fused mask's scores."""
+    found = predictions(holdout)
+    shown = FUSED if FUSED in found else found[-1]
+    own = holdout[holdout["prediction"] == shown].set_index("subject")
+    made = pd.DataFrame(index=own.sort_values("lesion_voxels", ascending=False, kind="stable").index)
+    volumes = {"lesion_ml": "Lesion, mL", "predicted_ml": "Predicted, mL"}
+    for column, label in (volumes if "lesion_ml" in own else {"lesion_voxels": "Lesion, voxels"}).items():
+        made[label] = own[column]
+    for name in found:
+        one = holdout[holdout["prediction"] == name].set_index("subject")
+        made[f"Dice, {name}"] = one["dice"]
+    for column, label in _PER_SUBJECT.items():
+        if column in own:
+            made[label] = own[column]
+    if len(uncertainty) and uncertainty["plane_disagreement"].notna().any():
+        made["Disagreement"] = uncertainty.set_index("subject")["plane_disagreement"]
+    return made.reset_index()

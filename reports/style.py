@@ -35,6 +35,7 @@ TRUTH, PREDICTION = SKY, ORANGE
 _SIDES = {"axial": ("L", "R"), "coronal": ("L", "R"), "sagittal": ("P", "A")}  # left and right of a picture
 
 DPI = 160
+MOST_SVG = 150_000  # bytes; a PNG of the largest chart takes about as many
 _CSS_PIXELS = 105  # to an inch of a figure
 _SETTINGS: dict[str, Any] = {
     "font.family": "DejaVu Sans",  # ships with matplotlib: the same text everywhere
@@ -133,12 +134,27 @@ def sides(axes: Axes, plane: str) -> None:
 
 def png(figure: Figure, colors: int = 128, dpi: int = DPI) -> bytes:
     """PNG bytes with a palette of at most `colors`: a third of the size, no visible difference."""
+    drawn = _pixels(figure, dpi).quantize(colors, dither=Image.Dither.NONE)
+    return _packed(drawn, format="png")
+
+
+def photo(figure: Figure, dpi: int) -> bytes:
+    """PNG or JPEG bytes in full color, the shorter ones: PNG where voxels are large, JPEG where a scan is fine."""
+    drawn = _pixels(figure, dpi)
+    lossless = _packed(drawn, format="png", optimize=True)
+    return min(lossless, _packed(drawn, format="jpeg", quality=88, optimize=True), key=len)
+
+
+def _pixels(figure: Figure, dpi: int) -> Image.Image:
     figure.set_dpi(dpi)
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
-    pixels = np.asarray(canvas.buffer_rgba())[..., :3]
+    return Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3])
+
+
+def _packed(drawn: Image.Image, **options: Any) -> bytes:
     packed = io.BytesIO()
-    Image.fromarray(pixels).quantize(colors, dither=Image.Dither.NONE).save(packed, format="png")
+    drawn.save(packed, **options)
     return packed.getvalue()
 
 
@@ -153,12 +169,34 @@ def svg(figure: Figure) -> bytes:
 def embed(
     figure: Figure, alt: str, caption: str, vector: bool = False, dpi: int = DPI, colors: int = 128
 ) -> blocks.Image:
-    """A figure as a part of a page: SVG where `vector`, else PNG; its text is as large as the page's."""
-    content = svg(figure) if vector else png(figure, colors, dpi)
-    return blocks.Image(data_uri(content), alt, caption, round(figure.get_figwidth() * _CSS_PIXELS))
+    """A figure as a part of a page; its text is as large as the page's.
+
+    Args:
+        figure: What is drawn.
+        alt: What is seen, for those who cannot see it.
+        caption: Below it.
+        vector: SVG, sharp in print, unless it has so many marks that it would take more than `MOST_SVG` bytes.
+        dpi: Of a PNG.
+        colors: Of a PNG.
+    """
+    content = svg(figure) if vector else b""
+    if not 0 < len(content) <= MOST_SVG:
+        content = png(figure, colors, dpi)
+    return _image(figure, content, alt, caption)
+
+
+def embed_photo(figure: Figure, alt: str, caption: str, dpi: int = 110) -> blocks.Image:
+    """A picture of scans as a part of a page, in full color; arguments as in `embed`."""
+    return _image(figure, photo(figure, dpi), alt, caption)
+
+
+def _image(figure: Figure, content: bytes, alt: str, caption: str) -> blocks.Image:
+    width, height = (round(inches * _CSS_PIXELS) for inches in figure.get_size_inches())
+    return blocks.Image(data_uri(content), alt, caption, width, height)
 
 
 def data_uri(content: bytes) -> str:
-    """The `data:` address of PNG or SVG bytes, to be used as an image's source."""
-    kind = "image/png" if content.startswith(b"\x89PNG") else "image/svg+xml"
-    return f"data:{kind};base64,{base64.b64encode(content).decode('ascii')}"
+    """The `data:` address of PNG, JPEG or SVG bytes, to be used as an image's source."""
+    known = {b"\x89PNG": "png", b"\xff\xd8\xff": "jpeg"}
+    kind = next((name for start, name in known.items() if content.startswith(start)), "svg+xml")
+    return f"data:image/{kind};base64,{base64.b64encode(content).decode('ascii')}"

@@ -1,12 +1,15 @@
-"""The picture of one subject: the scan with the outlines of truth and prediction, in three planes."""
+"""Pictures of one subject: the scan with truth, prediction and the planes' disagreement, in three planes."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from matplotlib import colormaps
 from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
 from matplotlib.collections import LineCollection
+from matplotlib.colors import ListedColormap, Normalize, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
@@ -15,116 +18,47 @@ from matplotlib.patheffects import withStroke
 from lesions.grid import Volume
 from lesions.slices import AXIS, PLANES
 from reports import style
+from reports.cuts import Cut, Frame, close_up, cuts, head, outline, window
 
-CLOSE_UP = 60.0  # mm, the least width of a close-up
-Frame = tuple[float, float, float, float]  # left, right, bottom, top, mm
-
-
-@dataclass(frozen=True, eq=False)
-class Cut:
-    """One slice of a subject, (width, height) arrays in RAS order, first axis to the right of the picture.
-
-    Attributes:
-        plane: axial, sagittal or coronal.
-        index: Slice number along the plane's axis.
-        position: Of the slice's center along that axis, mm.
-        image, truth, prediction: The slice of each volume.
-        spacing: (width, height) of a voxel, mm.
-    """
-
-    plane: str
-    index: int
-    position: float
-    image: np.ndarray
-    truth: np.ndarray
-    prediction: np.ndarray
-    spacing: tuple[float, float]
+LEAST_SHOWN = 0.05  # of the disagreement: below it the scan is seen
 
 
-def largest_slice(truth: np.ndarray, prediction: np.ndarray, plane: str) -> int:
-    """The slice to show: where the truth is largest; without truth, the prediction; without both, the middle.
+@style.settings()
+def draw_case(
+    image: Volume, truth: np.ndarray, prediction: np.ndarray, disagreement: np.ndarray | None
+) -> Figure:
+    """A row per plane: the whole slice, then close-ups of scan, truth, prediction and the planes' disagreement.
 
     Args:
-        truth: (X, Y, Z) mask.
-        prediction: (X, Y, Z) mask.
-        plane: Which way to cut.
-
-    Returns:
-        Slice index; the lowest one where several are equally large.
+        image: The scan, in RAS order.
+        truth: (X, Y, Z) mask on its grid.
+        prediction: (X, Y, Z) mask on its grid.
+        disagreement: (X, Y, Z) on its grid, 0 to 1; None leaves its column out.
     """
-    others = tuple(axis for axis in range(3) if axis != AXIS[plane])
-    for mask in (truth, prediction):
-        sizes = (mask > 0).sum(axis=others)
-        if sizes.any():
-            return int(sizes.argmax())
-    return truth.shape[AXIS[plane]] // 2
-
-
-def cuts(image: Volume, truth: np.ndarray, prediction: np.ndarray) -> list[Cut]:
-    """The axial, sagittal and coronal cut through the lesion's largest slice of each plane.
-
-    Args:
-        image: The scan, in RAS order (`lesions.nifti.canonical`).
-        truth: (X, Y, Z) mask on the scan's grid.
-        prediction: (X, Y, Z) mask on the scan's grid.
-    """
-    return [_cut(image, truth, prediction, plane) for plane in PLANES]
-
-
-def _cut(image: Volume, truth: np.ndarray, prediction: np.ndarray, plane: str) -> Cut:
-    axis = AXIS[plane]
-    index = largest_slice(truth, prediction, plane)
-    center = [(n - 1) / 2 for n in image.grid.shape]
-    center[axis] = index
-    position = float((image.grid.matrix @ [*center, 1.0])[axis])
-    spacing = [s for a, s in enumerate(image.grid.spacing) if a != axis]
-    scan, true, found = (np.take(volume, index, axis) for volume in (image.data, truth > 0, prediction > 0))
-    return Cut(plane, index, position, scan, true, found, (spacing[0], spacing[1]))
-
-
-def outline(mask: np.ndarray) -> np.ndarray:
-    """The border of a 2-D mask along the voxels' edges, exact for single voxels too.
-
-    Args:
-        mask: (width, height) boolean array; voxel (i, j) covers i to i + 1 and j to j + 1.
-
-    Returns:
-        (n, 2, 2) line segments, each a pair of (x, y) points in voxel edges.
-    """
-    padded = np.pad(mask.astype(bool), 1)
-    # An edge lies wherever two neighbors differ; index k of the difference is the edge before voxel k.
-    x, y = np.nonzero(padded[1:, 1:-1] != padded[:-1, 1:-1])
-    upright = np.stack([np.stack([x, y], 1), np.stack([x, y + 1], 1)], 1)
-    x, y = np.nonzero(padded[1:-1, 1:] != padded[1:-1, :-1])
-    level = np.stack([np.stack([x, y], 1), np.stack([x + 1, y], 1)], 1)
-    return np.concatenate([upright, level]).astype(float)
-
-
-def window(image: np.ndarray) -> tuple[float, float]:
-    """The intensities shown as black and white: the 1st and 99.5th percentile of what is not background."""
-    # Half a million voxels, evenly drawn, tell as much as nine million.
-    some = image.ravel(order="K")[:: max(1, image.size // 500_000)]
-    inside = some[np.isfinite(some) & (some != 0)]
-    if not inside.size:
-        return 0.0, 1.0
-    low, high = np.percentile(inside, [1.0, 99.5])
-    return float(low), float(high) if high > low else float(low) + 1.0
-
-
-def close_up(cut: Cut) -> Frame:
-    """The frame (left, right, bottom, top), mm, around truth and prediction: a square of 60 mm or more.
-
-    It is moved, not cut off, where it would reach over the slice's border, as far as the slice goes.
-    """
-    size = np.array(cut.truth.shape) * cut.spacing
-    either = np.argwhere(cut.truth | cut.prediction)
-    corners = (
-        np.stack([either.min(0), either.max(0) + 1]) if len(either) else np.array([[0, 0], cut.truth.shape])
-    )
-    low, high = corners * cut.spacing
-    side = min(max(CLOSE_UP, 1.25 * float((high - low).max())), float(size.min()))
-    start = np.clip((low + high) / 2 - side / 2, 0, size - side)
-    return float(start[0]), float(start[0] + side), float(start[1]), float(start[1] + side)
+    columns = 4 if disagreement is None else 5
+    figure = style.new_figure(2.05 * columns + 0.3, 6.6, pad=0.02, space=0.01)
+    axes = figure.subplots(len(PLANES), columns)
+    limits, heat = window(image.data), _heat_scale()
+    for row, cut in enumerate(cuts(image, truth, prediction, disagreement)):
+        frame = close_up(cut)
+        _show(axes[row, 0], cut, limits, head(cut))
+        axes[row, 0].add_patch(_box(frame))
+        style.sides(axes[row, 0], cut.plane)
+        axes[row, 0].set_ylabel(f"{cut.plane}, {'xyz'[AXIS[cut.plane]]} = {cut.position:.0f} mm")
+        for panel in axes[row, 1:]:
+            _show(panel, cut, limits, frame)
+        _scale_bar(axes[row, 1], frame)
+        _fill(axes[row, 2], cut, cut.truth, style.TRUTH)
+        _fill(axes[row, 3], cut, cut.prediction, style.PREDICTION)
+        if cut.disagreement is not None:
+            _heat(axes[row, 4], cut, heat)
+    heads = ("scan", "close-up", "truth", "prediction (fused)", "disagreement of planes")
+    for panel, text in zip(axes[0], heads, strict=False):
+        panel.set_title(text)
+    if disagreement is not None:
+        bar = figure.colorbar(heat, ax=axes[:, 4], location="right", fraction=0.04, pad=0.02, aspect=40)
+        bar.set_label("largest less smallest probability")
+    return figure
 
 
 @style.settings()
@@ -141,7 +75,7 @@ def draw_subject(image: Volume, truth: np.ndarray, prediction: np.ndarray) -> Fi
     limits = window(image.data)
     for column, cut in enumerate(cuts(image, truth, prediction)):
         frame = close_up(cut)
-        _show(axes[0, column], cut, limits, _head(cut))
+        _show(axes[0, column], cut, limits, head(cut))
         _outlines(axes[0, column], cut, 0.55)
         axes[0, column].add_patch(_box(frame))
         axes[0, column].set_title(f"{cut.plane}, {'xyz'[AXIS[cut.plane]]} = {cut.position:.0f} mm")
@@ -157,32 +91,11 @@ def draw_subject(image: Volume, truth: np.ndarray, prediction: np.ndarray) -> Fi
 
 
 def _show(axes: Axes, cut: Cut, limits: tuple[float, float], frame: Frame) -> None:
-    width, height = np.array(cut.image.shape) * cut.spacing
-    axes.imshow(
-        cut.image.T,
-        cmap="gray",
-        vmin=limits[0],
-        vmax=limits[1],
-        origin="lower",
-        extent=(0, width, 0, height),
-        interpolation="nearest",
-    )
+    axes.imshow(cut.image.T, cmap="gray", vmin=limits[0], vmax=limits[1], **_place(cut))
     axes.set_xlim(frame[:2])
     axes.set_ylim(frame[2:])
     axes.set_facecolor("black")
     style.plain(axes)
-
-
-def _head(cut: Cut) -> Frame:
-    """A square around the head with a margin of 4 mm, the same shape for all three planes."""
-    inside = np.argwhere(cut.image > 0.1 * window(cut.image)[1])
-    corners = (
-        np.stack([inside.min(0), inside.max(0) + 1]) if len(inside) else np.array([[0, 0], cut.image.shape])
-    )
-    low, high = corners * cut.spacing
-    x, y = (low + high) / 2
-    half = float((high - low).max()) / 2 + 4
-    return x - half, x + half, y - half, y + half
 
 
 def _outlines(axes: Axes, cut: Cut, scale: float) -> None:
@@ -191,8 +104,12 @@ def _outlines(axes: Axes, cut: Cut, scale: float) -> None:
         (cut.truth, style.TRUTH, 2.8 * scale),
         (cut.prediction, style.PREDICTION, 1.2 * scale),
     ):
-        lines = outline(mask) * np.array(cut.spacing)
-        axes.add_collection(LineCollection(list(lines), colors=color, linewidths=width, capstyle="round"))
+        _outline(axes, cut, mask, color, width)
+
+
+def _outline(axes: Axes, cut: Cut, mask: np.ndarray, color: str, width: float) -> None:
+    lines = outline(mask) * np.array(cut.spacing)
+    axes.add_collection(LineCollection(list(lines), colors=color, linewidths=width, capstyle="round"))
 
 
 def _legend(figure: Figure) -> None:
@@ -214,3 +131,28 @@ def _scale_bar(axes: Axes, frame: Frame) -> None:
     ends = ([0.05, 0.05 + length], [0.06, 0.06])
     axes.plot(*ends, color="white", linewidth=2.0, transform=axes.transAxes, path_effects=rim)
     style.write_on(axes, 0.05 + length / 2, 0.11, "20 mm")
+
+
+def _fill(axes: Axes, cut: Cut, mask: np.ndarray, color: str) -> None:
+    """A mask as a tint with its outline: the tissue below stays visible."""
+    tint = np.zeros((*mask.T.shape, 4))
+    tint[mask.T] = (*to_rgb(color), 0.35)
+    axes.imshow(tint, **_place(cut))
+    _outline(axes, cut, mask, color, 1.8)
+
+
+def _heat_scale() -> ScalarMappable:
+    """Plasma without its darkest part, which would not be seen on a brain."""
+    return ScalarMappable(Normalize(0, 1), ListedColormap(colormaps["plasma"](np.linspace(0.12, 1.0, 256))))
+
+
+def _heat(axes: Axes, cut: Cut, heat: ScalarMappable) -> None:
+    """The planes' disagreement over the scan, with the outline of the prediction."""
+    apart = np.ma.masked_less(cut.disagreement, LEAST_SHOWN)
+    axes.imshow(apart.T, cmap=heat.cmap, norm=heat.norm, **_place(cut))
+    _outline(axes, cut, cut.prediction, "white", 0.8)
+
+
+def _place(cut: Cut) -> dict[str, Any]:
+    width, height = np.array(cut.image.shape) * cut.spacing
+    return {"origin": "lower", "extent": (0, width, 0, height), "interpolation": "nearest"}

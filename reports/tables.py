@@ -51,6 +51,13 @@ LABELS = {
     "passed": "Result",
     "version": "Version",
     "pushed": "Pushed",
+    "network": "Network",
+    "loss": "Loss",
+    "parameters": "Parameters",
+    "epochs": "Epochs",
+    "feature": "Feature",
+    "divergence": "Divergence",
+    "limit": "Limit",
 }
 
 

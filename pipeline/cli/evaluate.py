@@ -106,7 +106,7 @@ def _plane_note(evaluation: Evaluation, given: str | None, named: str | None) ->
 def _write(out: Path, evaluation: Evaluation, compared: Any, page: str) -> None:
     """All tables, the rows with their counts, and the figure."""
     from lesions.files import write_bytes, write_csv, write_table, write_text
-    from reports.evaluation import draw_dice
+    from reports.evaluation_figure import draw_dice
     from reports.style import png
 
     write_table(out / evaluation.unit, evaluation.rows)

@@ -22,6 +22,7 @@ COMMANDS = (
     "batches",
     "export",
     "evaluate",
+    "report",
     "phantom",
 )
 

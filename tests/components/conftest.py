@@ -44,3 +44,12 @@ def artifact():
 @pytest.fixture
 def counts():
     return make_counts
+
+
+@pytest.fixture(scope="session")
+def small_page(tmp_path_factory):
+    """report.html of a small run: the root of the run and the page."""
+    from tests.components.small_run import SmallRun
+
+    root = tmp_path_factory.mktemp("small_run")
+    return root, SmallRun(root).write_page()

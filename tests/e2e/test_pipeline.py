@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -97,6 +98,18 @@ def test_tfma_and_bids_tools_find_what_they_know(ran):
 
 def test_a_second_run_does_nothing(ran):
     assert executed(run(ran[0])) == set()
+
+
+def test_the_report_of_a_finished_run_can_be_written_again(ran, tmp_path):
+    """The same page but for the minute in which it was written; nothing else in the root changes."""
+    _, root, _ = ran
+    before = {path: path.stat().st_mtime_ns for path in root.rglob("*") if path.is_file()}
+    done = raxnet("report", root, tmp_path / "again.html")
+    assert done.returncode == 0, done.stderr
+    pages = [(tmp_path / "again.html").read_text(), (root / "report.html").read_text()]
+    again, first = (re.sub(r"\d{4}-\d\d-\d\d \d\d:\d\d UTC", "then", page) for page in pages)
+    assert again == first
+    assert {path: path.stat().st_mtime_ns for path in root.rglob("*") if path.is_file()} == before
 
 
 def test_chatter_is_in_the_log_only(ran):

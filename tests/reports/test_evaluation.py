@@ -2,7 +2,8 @@ import pytest
 
 from lesions.evaluation import evaluate
 from lesions.score_files import read_score_files
-from reports.evaluation import as_page, draw_dice, notes, tables
+from reports.evaluation import as_page, notes, tables
+from reports.evaluation_figure import draw_dice
 from reports.tables import Table, as_markdown
 
 

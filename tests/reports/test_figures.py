@@ -7,7 +7,7 @@ from matplotlib import rcParams
 from PIL import Image
 
 from lesions.grid import template_grid
-from reports import curves, scores, style
+from reports import curves, score_figures, style
 from reports.content import Training
 
 
@@ -55,33 +55,48 @@ def holdout():
     return pd.DataFrame(rows, columns=names)
 
 
-def test_summaries_count_every_subject(holdout):
-    found = scores.summary(holdout, template_grid(1.0)).set_index("Prediction")
-    assert list(found.index) == ["axial", "fused"]
-    assert found["n"].tolist() == [3, 3]
-    assert found.loc["fused", "Dice mean"] == pytest.approx(1.1 / 3)
-    assert found.loc["fused", "sd"] == pytest.approx(np.std([0.3, 0.8, 0.0]))
-    assert found.loc["fused", "median"] == pytest.approx(0.3)
-    assert found.loc["axial", "|Volume difference| median, mL"] == pytest.approx(0.1)
-
-
-def test_scores_by_size_category(holdout):
-    found = scores.by_category(holdout, None).set_index("Size category")
-    assert found["n"].to_dict() == {"no lesion": 1, "0 to 5,000": 1, "5,000 to 30,000": 1}
-    assert found.loc["5,000 to 30,000", "fused Dice mean"] == 0.8
-    assert scores.by_category(holdout.head(0), None).empty
-
-
 def test_the_dice_plot_puts_subjects_at_their_volume(holdout):
-    left, right = scores.draw_dice(holdout, template_grid(1.0)).axes
-    points = {c.get_label(): np.asarray(c.get_offsets()).tolist() for c in left.collections}
+    (axes,) = score_figures.draw_by_volume(holdout, template_grid(1.0)).axes
+    points = {c.get_label(): np.asarray(c.get_offsets()).tolist() for c in axes.collections}
     assert points == {"axial": [[0.01, 0.1], [6, 0.6]], "fused": [[0.01, 0.3], [6, 0.8]]}
-    assert [tick.get_text() for tick in right.get_xticklabels()] == ["axial\nn = 3", "fused\nn = 3"]
+
+
+def test_every_subject_is_in_the_rainclouds_without_values_that_are_missing(holdout):
+    holdout.loc[0, "precision"] = np.nan
+    panels = score_figures.draw_subjects(holdout, "Phantom.").axes
+    assert [axes.get_title() for axes in panels] == ["3-D Dice", "3-D Recall", "3-D Precision"]
+    found = [sorted(c.get_offsets()[:, 0]) for c in panels[0].collections]
+    assert found == [[0.1, 0.6, 1.0], [0.0, 0.3, 0.8]]
+    assert [len(c.get_offsets()) for c in panels[2].collections] == [2, 3]
+
+
+def test_slices_before_and_after_are_those_with_lesion(slices):
+    figure = score_figures.draw_before_after(slices)
+    assert [axes.get_title() for axes in figure.axes] == ["Axial: 2 subjects", "Coronal: 1 subjects"]
+    found = [sorted(c.get_offsets()[:, 0].round(3).tolist()) for c in figure.axes[0].collections]
+    assert found == [[0.5, 0.667], [0.8, 1.0]]
+
+
+@pytest.fixture
+def slices():
+    columns = [
+        "subject",
+        "plane",
+        "lesion_voxels",
+        *(f"{n}_{s}" for s in ("before", "after") for n in ("tp", "fp", "fn")),
+    ]
+    rows = [
+        ("a", "axial", 4, 2, 2, 2, 4, 2, 0),
+        ("b", "axial", 4, 2, 0, 2, 4, 0, 0),
+        ("b", "axial", 0, 0, 5, 0, 0, 0, 0),
+        ("a", "coronal", 4, 1, 0, 3, 4, 0, 0),
+    ]
+    return pd.DataFrame(rows, columns=columns)
 
 
 def test_figures_are_the_same_every_time_and_change_nothing_global(holdout):
     before = dict(rcParams)
-    draw = lambda: scores.draw_dice(holdout, None)  # noqa: E731
+    draw = lambda: score_figures.draw_subjects(holdout)  # noqa: E731
     assert style.svg(draw()) == style.svg(draw())
     assert style.png(draw()) == style.png(draw())
     assert dict(rcParams) == before
@@ -93,3 +108,22 @@ def test_bytes_become_addresses_and_pngs_have_the_size_asked_for():
     assert Image.open(io.BytesIO(image)).size == (100, 50)
     assert style.data_uri(image).startswith("data:image/png;base64,")
     assert style.data_uri(style.svg(figure)).startswith("data:image/svg+xml;base64,")
+
+
+def test_a_chart_of_many_marks_is_a_png_and_a_photo_takes_the_shorter_form(monkeypatch):
+    figure = style.new_figure(2.0, 1.0)
+    axes = figure.subplots()
+    axes.plot([0, 1], [0, 1])
+    assert style.embed(figure, "a", "c", vector=True).uri.startswith("data:image/svg+xml")
+    monkeypatch.setattr(style, "MOST_SVG", 100)
+    image = style.embed(figure, "a", "c", vector=True)
+    assert image.uri.startswith("data:image/png")
+    assert (image.width, image.height) == (210, 105)
+    axes.imshow(np.zeros((4, 4)))
+    flat = style.photo(figure, 100)
+    assert Image.open(io.BytesIO(flat)).format == "PNG"
+    noise = np.random.default_rng(0).normal(size=(400, 800)).cumsum(axis=1)
+    axes.imshow(noise, aspect="auto")
+    rough = style.photo(figure, 200)
+    assert Image.open(io.BytesIO(rough)).format == "JPEG"
+    assert style.data_uri(rough).startswith("data:image/jpeg;base64,")

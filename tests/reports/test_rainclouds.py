@@ -8,7 +8,7 @@ from lesions.folds import quality
 from lesions.grid import template_grid
 from lesions.slices import PLANES
 from lesions.statistics import Tables
-from reports import distributions, rainclouds, style
+from reports import clouds, distributions, rainclouds, style
 
 TABLE = pd.DataFrame({"subject": list("abcde"), "voxels": [10, 0, 300, 6000, 250000]})
 FOLDS = pd.DataFrame({"subject": list("abcde"), "fold": [0, 0, 1, 2, 2]})
@@ -161,7 +161,7 @@ def test_measures_that_are_missing_are_a_dash(cohort):
 
 def test_the_density_is_that_of_an_independent_implementation():
     values = np.random.default_rng(0).normal(size=500)
-    at, height = rainclouds.density(values, rainclouds.scott(values))
+    at, height = clouds.density(values, clouds.scott(values))
     np.testing.assert_allclose(height, stats.gaussian_kde(values)(at), atol=0.004)
 
 
@@ -171,9 +171,9 @@ def test_clouds_of_a_figure_share_bandwidth_and_scale(cohort):
     folds = pd.DataFrame({"subject": [f"s{i}" for i in range(300)], "fold": 1 + np.arange(300) % 5 // 4})
     table = pd.DataFrame({"subject": folds["subject"], "voxels": values})
     axes = rainclouds.draw_folds(table, "3d", folds, NONE, None).axes[0]
-    clouds = [c for c in axes.collections if not isinstance(c, PathCollection)]
-    assert len(clouds) == 3
-    heights = [np.ptp(c.get_paths()[0].vertices[:, 1]) for c in clouds]
+    drawn = [c for c in axes.collections if not isinstance(c, PathCollection)]
+    assert len(drawn) == 3
+    heights = [np.ptp(c.get_paths()[0].vertices[:, 1]) for c in drawn]
     np.testing.assert_allclose(heights, heights[0], rtol=0.02)
 
 
@@ -183,7 +183,7 @@ def test_clouds_of_a_figure_share_bandwidth_and_scale(cohort):
 def test_few_equal_and_many_sizes_are_drawn(sizes):
     figure = rainclouds.draw_sizes(np.array(sizes, int), "axial", None)
     dots = [len(c.get_offsets()) for c in figure.axes[0].collections if isinstance(c, PathCollection)]
-    assert dots == [min(len(sizes), rainclouds.MOST_DOTS)]
+    assert dots == [min(len(sizes), clouds.MOST_DOTS)]
     assert outside(figure) == []
     style.png(figure)
 

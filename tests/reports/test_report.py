@@ -55,7 +55,8 @@ def html(page_file):
 def few(parts):
     """The fields without what takes long to draw."""
     slow = {"pictures": [], "tables_plane": {}, "trainings": [], "frequency": None}
-    return parts | slow | {"tables_3d": pd.DataFrame(), "locations": pd.DataFrame()}
+    empty = ("tables_3d", "locations", "batches", "slice_summary")
+    return parts | slow | dict.fromkeys(empty, pd.DataFrame())
 
 
 def words(html):
@@ -69,14 +70,19 @@ def test_a_whole_page_is_well_formed_loads_nothing_and_is_accessible(page_file, 
     assert page.faults == []
     for _, attributes in page.elements:
         for name in ("src", "href", "action", "srcset", "data", "poster"):
-            assert attributes.get(name, "#").startswith(("data:image/", "#"))
-    assert not {"script", "link", "iframe", "object"} & {tag for tag, _ in page.elements}
+            assert attributes.get(name, "#").startswith(("data:image/", "data:,", "#"))
+    assert not {"script", "iframe", "object"} & {tag for tag, _ in page.elements}
+    assert [link["href"] for link in page.all("link")] == ["data:,"]  # else a browser asks for a favicon
     assert "@import" not in html
     assert "url(" not in html
     ids = [attributes["id"] for _, attributes in page.elements if "id" in attributes]
     assert len(ids) == len(set(ids))
     assert {a["href"][1:] for a in page.all("a")} <= set(ids)
     assert all(image["alt"].strip() for image in page.all("img"))
+    assert {s["id"] for s in page.all("section")} == {a["href"][1:] for a in page.all("a")} - {
+        "main",
+        "contents",
+    }
     assert len(page.all("caption")) == len(page.all("table")) > 8
     assert all(cell.get("scope") in ("row", "col") for cell in page.all("th"))
 
@@ -88,6 +94,8 @@ def test_every_holdout_subject_is_pictured_and_every_part_is_there(content, html
     text = words(html)
     for part in ("sub-r009s001", "copy again", "CPU, 2 cores", "1.26.4", "folds: 3", "release-7", "MWU p"):
         assert part in text
+    assert "SHA-256 of the data set218ff565" in text
+    assert "split.seed4" in text
     assert "Left out: 1 scan (1 error); 1 note." in text
     assert "optimistic" in text
     assert "6 min 06 s" not in text
@@ -125,16 +133,18 @@ def test_headline_numbers_are_those_of_the_rows(content, html):
     text = words(html)
     for name in ("fused", "axial", "sagittal", "coronal"):
         dice = np.array([row.dice for row in content.holdout.itertuples() if row.prediction == name])
-        shown = f"n = {len(dice)}, sd {np.std(dice):.3f}, median {np.median(dice):.3f}"
+        shown = f"n = {len(dice)}, sd {np.std(dice):.3f}, median {np.median(dice):.3f}, 95 % interval"
         label = "Fused, mean 3-D Dice" if name == "fused" else f"{name.capitalize()} alone"
         assert f"{label}{dice.mean():.3f}{shown}" in text
-    assert "above that of every single plane" in text
+    assert (
+        "above that of every single plane, not significantly against" in text
+    )  # all six alike: p = 0.031 x 3
 
 
 def test_fusion_that_does_not_help_is_said(few):
-    rows = few["holdout"].copy()
-    rows.loc[rows["prediction"] == "axial", "dice"] += 0.06
-    text = words(render(RunReport(**few | {"holdout": rows})))
+    rows = few["scores"].copy()
+    rows.loc[(rows["prediction"] == "axial") & (rows["score"] == "dice"), "mean"] += 0.06
+    text = words(render(RunReport(**few | {"scores": rows})))
     assert "not above that of axial alone" in text
 
 
@@ -175,8 +185,9 @@ def test_text_is_escaped(few):
     evil = "<script>alert('x')</script>"
     findings = few["findings"].assign(subject=evil, found=evil)
     holdout = few["holdout"].replace("sub-r001s000", evil)
+    few |= {"uncertainty": few["uncertainty"].replace("sub-r001s000", evil)}
     few |= {"title": evil, "findings": findings, "holdout": holdout, "config": evil}
-    html = render(RunReport(**few | {"run": {evil: evil}}))
+    html = render(RunReport(**few | {"lineage": {evil: {evil: evil}}}))
     assert "<script" not in html
     assert Page(html).faults == []
     assert Page(html).text.count(evil) >= 5

@@ -7,7 +7,8 @@ from matplotlib.collections import LineCollection
 
 from lesions.grid import Grid, Volume
 from lesions.slices import AXIS, PLANES
-from reports.subjects import Cut, close_up, cuts, draw_subject, largest_slice, outline, window
+from reports.cuts import Cut, close_up, cuts, largest_slice, outline, window
+from reports.subjects import LEAST_SHOWN, draw_case, draw_subject
 
 MASKS = arrays(bool, array_shapes(min_dims=2, max_dims=2, max_side=9))
 SHAPE = (12, 14, 10)
@@ -123,3 +124,21 @@ def test_left_is_left():
     shown = draw_subject(image, box((2, 3), (7, 8), (5, 6)), np.zeros(SHAPE)).axes[0].images[0]
     assert shown.get_array()[7, 2] == 9.0  # rows go up (origin below), columns to the subject's right
     assert shown.origin == "lower"
+
+
+def test_a_case_has_a_row_per_plane_and_truth_prediction_and_disagreement_apart():
+    image = Volume(np.ones(SHAPE), Grid.of(SHAPE, np.diag([5.0, 5.0, 5.0, 1.0])))
+    truth, prediction = box((3, 5), (4, 7), (2, 6)), box((4, 6), (4, 7), (2, 6))
+    apart = np.where(prediction, 0.7, LEAST_SHOWN / 2)
+    figure = draw_case(image, truth > 0, prediction > 0, apart)
+    panels = figure.axes[:15]
+    assert [axes.get_ylabel().split(",")[0] for axes in panels[::5]] == list(PLANES)
+    heads = ["scan", "close-up", "truth", "prediction (fused)", "disagreement of planes"]
+    assert [axes.get_title() for axes in panels[:5]] == heads
+    tints = [axes.images[1].get_array()[..., 3] > 0 for axes in panels[2:4]]
+    np.testing.assert_array_equal(tints[0], truth[:, :, 2].T > 0)
+    np.testing.assert_array_equal(tints[1], prediction[:, :, 2].T > 0)
+    heat = panels[4].images[1].get_array()
+    np.testing.assert_array_equal(~heat.mask, prediction[:, :, 2].T > 0)
+    assert heat.max() == 0.7
+    assert len(draw_case(image, truth > 0, prediction > 0, None).axes) == 12

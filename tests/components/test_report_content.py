@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from components.report_gen import _places
+from components.report_content import _places
 from lesions.places import LESION_COLUMNS, approximate
 from lesions.statistics import Tables
 

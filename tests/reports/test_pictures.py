@@ -5,19 +5,52 @@ from lesions.grid import Volume
 from lesions.nifti import read, write
 from reports.blocks import Image, Text
 from reports.content import Picture
-from reports.results import choose, picture
+from reports.pictures import by_dice, case, extremes, picture, thinned
 
 
 def test_pictures_are_ordered_by_dice_and_thinned_with_both_ends():
     made = [
         Picture(f"s{i}", "i", "t", "p", dice) for i, dice in enumerate([0.2, None, 0.9, float("nan"), 0.5])
     ]
-    assert [p.subject for p in choose(made)] == ["s2", "s4", "s0", "s1", "s3"]
+    assert [p.subject for p in by_dice(made)] == ["s2", "s4", "s0", "s1", "s3"]
+    assert thinned(by_dice(made)) == by_dice(made)
     many = [Picture(f"s{i:03d}", "i", "t", "p", i / 131) for i in range(132)]
-    shown = choose(many, 24)
+    shown = thinned(by_dice(many), 24)
     assert len(shown) == len({p.subject for p in shown}) == 24
     assert shown[0].subject == "s131"
     assert shown[-1].subject == "s000"
+
+
+@pytest.mark.parametrize(
+    ("dice", "expected"),
+    [
+        ([0.2, 0.9, 0.5], {"Best": 0.9, "Median": 0.5, "Worst": 0.2}),
+        ([0.2, 0.9, 0.5, 0.7], {"Best": 0.9, "Median": 0.5, "Worst": 0.2}),
+        ([0.2, None, 0.9], {"Best": 0.9, "Worst": 0.2}),
+        ([0.4], {"Best": 0.4}),
+        ([None, float("nan")], {}),
+        ([], {}),
+    ],
+)
+def test_best_median_and_worst_are_among_those_with_a_dice_and_none_is_shown_twice(dice, expected):
+    ordered = by_dice([Picture(f"s{i}", "i", "t", "p", value) for i, value in enumerate(dice)])
+    assert {name: item.dice for name, item in extremes(ordered).items()} == expected
+
+
+def test_a_case_shows_the_disagreement_where_there_is_one(subjects):
+    first = subjects[0][3]
+    made = case(first, phantom=True)
+    assert isinstance(made, Image)
+    assert "how far the planes disagree" in made.alt
+    alone = case(
+        Picture(first.subject, first.image, first.truth, first.prediction, first.dice), phantom=False
+    )
+    assert "disagree" not in alone.alt
+    assert alone.width < made.width  # a column less
+    gone = case(
+        Picture(first.subject, first.image, first.truth, first.prediction, 0.5, first.image / "x"), True
+    )
+    assert isinstance(gone, Text)
 
 
 def test_a_picture_says_dice_and_volumes(subjects):
