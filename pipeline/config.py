@@ -21,6 +21,32 @@ DEVICES = ("auto", "cpu", "gpu")
 BEAM_LOCAL = ("--runner=FnApiRunner", "--sdk_container_image=unused")  # see tfx_stack.md, 5
 
 
+RECIPES = ("common", "published", "both")
+
+
+@dataclass(frozen=True, config=FORBID)  # type: ignore[call-overload]
+class CompareSettings:
+    """What `raxnet compare` holds against each other; everything else is as in a run.
+
+    Attributes:
+        losses: Those compared, with the configuration's network.
+        models: The networks compared, each with its published options.
+        recipes: How the networks are trained: common: as the configuration says. published: each as its authors did,
+            for as many epochs as the configuration says at most. both: either.
+    """
+
+    losses: tuple[str, ...] = ("focal_tversky", "tversky", "focal", "dice")
+    models: tuple[str, ...] = ("raxnet", "dunet", "clcinet", "xnet")
+    recipes: str = "common"
+
+    def __post_init__(self) -> None:
+        """Checks what needs no list of the networks and losses."""
+        for name in ("losses", "models"):
+            found = getattr(self, name)
+            require(name, len(set(found)) == len(found) >= 2, "two or more, named once each", found)
+        require("recipes", self.recipes in RECIPES, f"one of {', '.join(RECIPES)}", self.recipes)
+
+
 @dataclass(frozen=True, config=FORBID)  # type: ignore[call-overload]
 class Config:
     """What `raxnet run` does.
@@ -35,6 +61,7 @@ class Config:
         training: Network, loss, optimizer.
         fusion: How planes become one mask.
         gates: What models and data must reach.
+        compare: What `raxnet compare` compares.
         strict: True stops at the first unusable file; False puts it aside and says so.
         device: auto, cpu or gpu.
         workers: Processes for reading scans; 0: one per processor.
@@ -52,6 +79,7 @@ class Config:
     training: TrainingSettings = field(default_factory=TrainingSettings)
     fusion: FusionSettings = field(default_factory=FusionSettings)
     gates: GateSettings = field(default_factory=GateSettings)
+    compare: CompareSettings = field(default_factory=CompareSettings)
     strict: bool = False
     device: str = "auto"
     workers: int = 0
