@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from dataclasses import field
+from dataclasses import field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import pydantic
 import yaml
@@ -148,8 +148,16 @@ def _said(error: Any) -> str:
     where = ".".join(str(part) for part in error["loc"])
     text = error["msg"].removeprefix("Value error, ")
     if error["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
-        text = "no such setting; check its spelling"
+        text = f"no such setting; there are {', '.join(_settings(error['loc'][:-1]))}"
     return f"{where}: {text}" if where else text
+
+
+def _settings(where: tuple[Any, ...]) -> list[str]:
+    """Names of the settings at a place in the configuration."""
+    kind: Any = Config
+    for name in where:
+        kind = get_type_hints(kind)[name]
+    return [one.name for one in fields(kind)]
 
 
 def dump(config: Config) -> str:

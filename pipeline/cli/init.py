@@ -69,7 +69,7 @@ device: auto
 parallel_trainings: 3        # the three planes side by side, each in a process of its own
 """,
     "compare": """\
-# Losses or networks compared on a small phantom (raxnet phantom DATA --subjects 48 --spacing 4); no result.
+# Losses or networks compared on a small phantom (raxnet phantom DATA --subjects 40 --spacing 5); no result.
 data: {data}
 root: {root}
 planes: [axial]
@@ -79,8 +79,8 @@ training:
   batch_size: 4
   epochs: 2
   learning_rate: 0.0015
-  decay_rate: 0.1            # falls to a tenth within some 400 steps
-  decay_steps: 400
+  decay_rate: 0.1            # falls to a tenth within some 240 steps
+  decay_steps: 240
   batch_norm_momentum: 0.9   # a short run
   batch_norm_slices: 320
   seed: {seed}

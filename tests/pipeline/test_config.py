@@ -41,12 +41,15 @@ def test_paths_are_relative_to_the_file(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"plane": ["axial"]}, "plane: no such setting"),
+        ({"plane": ["axial"]}, "plane: no such setting; there are data, root, metadata, planes"),
         ({"training": {"batchsize": 3}}, "training.batchsize: no such setting"),
         ({"training": {"batch_size": 3}}, "batch_size must be an even number of 2 or more, found 3"),
         ({"training": {"epochs": "many"}}, "training.epochs"),
         ({"training": {"optimizer": "lion"}}, "optimizer must be one of adamw, adam, sgd, found 'lion'"),
-        ({"training": {"augmentation": {"flop": True}}}, "training.augmentation.flop: no such setting"),
+        (
+            {"training": {"augmentation": {"flop": True}}},
+            "training.augmentation.flop: no such setting; there are flip, shift, rotation, zoom, gamma",
+        ),
         ({"training": {"augmentation": {"zoom": 1}}}, "augmentation.zoom must be at least 0 and below 1"),
         ({"compare": {"losses": ["dice"]}}, "losses must be two or more, named once each, found ('dice',)"),
         ({"planes": ["axial", "oblique"]}, "oblique"),

@@ -158,10 +158,12 @@ def test_augmentation_changes_the_training_and_not_the_validation(examples, tmp_
     plain, _ = train(examples, tmp_path / "plain", epochs=1)
     augmented, _ = train(examples, tmp_path / "augmented", epochs=1, **AUGMENTED)
     assert any(not np.array_equal(a, b) for a, b in zip(plain, augmented, strict=True))
-    settings = TrainingSettings(**{**vars(SETTINGS), **AUGMENTED})
-    held_out = [list(feed(examples, [1], which).batches([np.arange(5)])) for which in (SETTINGS, settings)]
-    for a, b in zip(*held_out, strict=True):
-        np.testing.assert_array_equal(a[0], b[0])
+    # Where nothing is learned and the statistics are renewed, both are judged alike.
+    still = {"epochs": 1, "learning_rate": 1e-12, "batch_norm_slices": 40}
+    _, plain = train(examples, tmp_path / "still", **still)
+    _, augmented = train(examples, tmp_path / "still augmented", **still, **AUGMENTED)
+    assert augmented.history[0]["val_loss"] == pytest.approx(plain.history[0]["val_loss"], rel=1e-5)
+    assert augmented.history[0]["loss"] != pytest.approx(plain.history[0]["loss"], rel=1e-3)
 
 
 def test_a_loss_that_is_no_number_names_the_slices_and_keeps_the_last_checkpoint(

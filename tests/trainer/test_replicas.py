@@ -68,8 +68,8 @@ def test_two_devices_train_what_one_does(examples, tmp_path, loss):
     )
     assert done.returncode == 0, done.stderr
     with np.load(tmp_path / "1_2.npz") as one, np.load(tmp_path / "2_2.npz") as two:  # the latter was resumed
-        np.testing.assert_allclose(two["history"], one["history"], rtol=1e-4, atol=1e-5)
-        np.testing.assert_allclose(two["weights"], one["weights"], rtol=1e-3, atol=1e-4)
+        np.testing.assert_allclose(two["history"], one["history"], rtol=2e-3, atol=1e-4)
+        np.testing.assert_allclose(two["weights"], one["weights"], rtol=1e-2, atol=1e-3)
     with np.load(tmp_path / "1_2.npz") as one:
         assert not np.allclose(one["history"][0], one["history"][1], rtol=1e-3)  # something was learned
 
