@@ -120,10 +120,12 @@ def train(cohort: Cohort, examples: Path, seed: int, epochs: int) -> keras.Model
         seed=seed,
     )
     model = fit.build(settings, cohort.shape, cohort.padding)
-    training = input.read_index(examples, range(2, FOLDS + 1))
-    validation = input.read_index(examples, [1])
+    training, validation = (
+        fit.Feed(input.read_index(examples, folds), settings, PLANE, cohort.shape, cohort.padding)
+        for folds in (range(2, FOLDS + 1), [1])
+    )
     with tempfile.TemporaryDirectory() as folder:
-        fit.fit(model, training, validation, settings, cohort.shape, cohort.padding, Path(folder))
+        fit.fit(model, training, validation, Path(folder), "training")
     return model
 
 

@@ -43,7 +43,7 @@ def main(folder: Path) -> None:
 
     other = replace(one, parallel_trainings=3, training=replace(one.training, seed=1))  # none is trained yet
     start = time.perf_counter()
-    trainings.train_side_by_side(other, examples)
+    trainings.train_all(trainings.of(other, examples), other.parallel_trainings, other.device)
     together = time.perf_counter() - start
     print(f"{len(one.planes)} trainings of {SUBJECTS} phantom subjects at {SPACING:g} mm, batches of 4")
     print(f"one after the other, all processors: {in_turn:6.0f} s")

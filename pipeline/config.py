@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from dataclasses import field
+from dataclasses import field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import pydantic
 import yaml
@@ -19,6 +19,32 @@ from trainer.settings import TrainingSettings
 DATABASE = "metadata.db"  # of ML Metadata, in the root
 DEVICES = ("auto", "cpu", "gpu")
 BEAM_LOCAL = ("--runner=FnApiRunner", "--sdk_container_image=unused")  # see tfx_stack.md, 5
+
+
+RECIPES = ("common", "published", "both")
+
+
+@dataclass(frozen=True, config=FORBID)  # type: ignore[call-overload]
+class CompareSettings:
+    """What `raxnet compare` holds against each other; everything else is as in a run.
+
+    Attributes:
+        losses: Those compared, with the configuration's network.
+        models: The networks compared, each with its published options.
+        recipes: How the networks are trained: common: as the configuration says. published: each as its authors did,
+            for as many epochs as the configuration says at most. both: either.
+    """
+
+    losses: tuple[str, ...] = ("focal_tversky", "tversky", "focal", "dice")
+    models: tuple[str, ...] = ("raxnet", "dunet", "clcinet", "xnet")
+    recipes: str = "common"
+
+    def __post_init__(self) -> None:
+        """Checks what needs no list of the networks and losses."""
+        for name in ("losses", "models"):
+            found = getattr(self, name)
+            require(name, len(set(found)) == len(found) >= 2, "two or more, named once each", found)
+        require("recipes", self.recipes in RECIPES, f"one of {', '.join(RECIPES)}", self.recipes)
 
 
 @dataclass(frozen=True, config=FORBID)  # type: ignore[call-overload]
@@ -35,6 +61,7 @@ class Config:
         training: Network, loss, optimizer.
         fusion: How planes become one mask.
         gates: What models and data must reach.
+        compare: What `raxnet compare` compares.
         strict: True stops at the first unusable file; False puts it aside and says so.
         device: auto, cpu or gpu.
         workers: Processes for reading scans; 0: one per processor.
@@ -52,6 +79,7 @@ class Config:
     training: TrainingSettings = field(default_factory=TrainingSettings)
     fusion: FusionSettings = field(default_factory=FusionSettings)
     gates: GateSettings = field(default_factory=GateSettings)
+    compare: CompareSettings = field(default_factory=CompareSettings)
     strict: bool = False
     device: str = "auto"
     workers: int = 0
@@ -120,8 +148,16 @@ def _said(error: Any) -> str:
     where = ".".join(str(part) for part in error["loc"])
     text = error["msg"].removeprefix("Value error, ")
     if error["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
-        text = "no such setting; check its spelling"
+        text = f"no such setting; there are {', '.join(_settings(error['loc'][:-1]))}"
     return f"{where}: {text}" if where else text
+
+
+def _settings(where: tuple[Any, ...]) -> list[str]:
+    """Names of the settings at a place in the configuration."""
+    kind: Any = Config
+    for name in where:
+        kind = get_type_hints(kind)[name]
+    return [one.name for one in fields(kind)]
 
 
 def dump(config: Config) -> str:

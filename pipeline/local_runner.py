@@ -6,6 +6,7 @@ import hashlib
 import logging
 import os
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -62,7 +63,8 @@ def run(config: Config, prepare: bool = False) -> Run:
 
     Raises:
         InputError: The data or the root cannot be used, or another run holds the root.
-        WorkError: A node failed or did not run.
+        WorkError: A node failed or did not run. A failed training is told when all others, and what depends on
+            them alone, are done.
     """
     dataset = _usable(config)
     root = writable(config.root)
@@ -92,12 +94,16 @@ def _usable(config: Config) -> data_set.Dataset:
             f"{config.data}: {subjects} subjects with a mask are too few for a hold-out of {held_out} and "
             f"{config.split.folds} folds; add subjects or lower split.folds"
         )
-    _check_names(config.training)
+    check_names(config.training)
     return dataset
 
 
-def _check_names(settings: TrainingSettings) -> None:
-    """Network, options and loss are such as there are; Keras, which knows them, is imported only now."""
+def check_names(settings: TrainingSettings) -> None:
+    """Network, options and loss must be such as there are; Keras, which knows them, is imported only now.
+
+    Raises:
+        InputError: They are not; says which there are.
+    """
     from trainer import losses, networks
 
     try:
@@ -124,16 +130,21 @@ def writable(folder: Path) -> Path:
 
 
 def _run(config: Config, data_digest: str, log_file: Path, prepare: bool) -> Run:
+    from trainer import replicas
+
     start = time.monotonic()
     log.info("device: %s", device.choose(config.device))
+    replicas.devices(config.training.replicas)
     log.info("log: %s", log_file)
     os.environ[WORKERS] = str(config.processes)
-    from pipeline.pipeline import GATE, create_pipeline
+    from pipeline import cross_validation
+    from pipeline.pipeline import GATE, create_pipeline, trainer_id
 
     pipeline = create_pipeline(config, data_digest, str(_schema(config.root)), *_metadata(config))
     names = [node.id for node in pipeline.components]
     lines = _NodeLines(len(names), log_file)
-    # In two calls: trainings may run side by side in between. TFX's cache makes a second pass over nodes free.
+    # In two calls: the trainings run in between, and one that fails is left out of the second.
+    # TFX's cache makes a second pass over nodes free.
     first = names[: names.index(GATE) + 1]
     nodes = lines.run(pipeline, first, config.root)
     examples = executions.outputs(config.root / DATABASE, "NiftiExampleGen")
@@ -141,9 +152,13 @@ def _run(config: Config, data_digest: str, log_file: Path, prepare: bool) -> Run
     trainings.record_prepared(config, data_digest, examples)
     report = None
     if not prepare:
-        if config.parallel_trainings > 1:
-            trainings.train_side_by_side(config, examples)
-        nodes = lines.run(pipeline, names, config.root) | {n: s for n, s in nodes.items() if s == EXECUTED}
+        failed = trainings.train_all(trainings.of(config, examples), config.parallel_trainings, config.device)
+        trainers = [trainer_id(one.plane, one.fold) for one, _ in failed]
+        rest = lines.run(pipeline, _without(pipeline, trainers), config.root)
+        log.info("cross-validation: %s", cross_validation.write(config, failed))
+        if failed:
+            raise WorkError(trainings.told(failed))
+        nodes = rest | {n: s for n, s in nodes.items() if s == EXECUTED}
         report = _publish_report(config)
     done = Run(
         {name: nodes[name] for name in names if name in nodes}, time.monotonic() - start, report, log_file
@@ -157,6 +172,17 @@ def _run(config: Config, data_digest: str, log_file: Path, prepare: bool) -> Run
         done.seconds,
     )
     return done
+
+
+def _without(pipeline: Any, nodes: Sequence[str]) -> list[str]:
+    """Names of the pipeline's nodes without some and all that depend on them, in the pipeline's order."""
+    lost: set[str] = set()
+    todo = [node for node in pipeline.components if node.id in nodes]
+    while todo:
+        node = todo.pop()
+        lost.add(node.id)
+        todo += [other for other in node.downstream_nodes if other.id not in lost]
+    return [node.id for node in pipeline.components if node.id not in lost]
 
 
 def _metadata(config: Config) -> tuple[str, str]:

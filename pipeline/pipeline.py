@@ -139,6 +139,16 @@ def create_pipeline(
     )
 
 
+def trainer_id(plane: str, fold: int) -> str:
+    """Name of the node that trains a plane and validation fold."""
+    return f"Trainer_{plane}_{fold}"
+
+
+def evaluator_id(plane: str, fold: int) -> str:
+    """Name of the node that evaluates it on that fold."""
+    return f"SliceEvaluator_{plane}_{fold}"
+
+
 def _checks(config: Config, ingest: BaseNode, schema_file: str) -> tuple[BaseNode, list[BaseNode]]:
     """Statistics of the records of all planes, against the curated schema, and the gate behind them."""
     schema = ImportSchemaGen(schema_file=schema_file)
@@ -177,7 +187,7 @@ def _plane(config: Config, plane: str, examples: Any, gate: BaseNode) -> tuple[l
             fold=fold,
             seed=config.split.seed,
             code=code_digest("SliceEvaluator"),
-        ).with_id(f"SliceEvaluator_{plane}_{fold}")
+        ).with_id(evaluator_id(plane, fold))
         nodes += [trainer, evaluator]
         inputs[f"model_{fold}"] = trainer.outputs["model"]
         inputs[f"evaluation_{fold}"] = evaluator.outputs["evaluation"]
@@ -206,7 +216,7 @@ def _trainer(config: Config, plane: str, fold: int, examples: Any) -> BaseNode:
             "code": code_digest("Trainer"),
             "export_code": code_digest("Export"),
         },
-    ).with_id(f"Trainer_{plane}_{fold}")
+    ).with_id(trainer_id(plane, fold))
 
 
 def _pusher(config: Config, plane: str, selector: BaseNode, blesser: BaseNode) -> BaseNode:

@@ -1,4 +1,4 @@
-"""Trainings outside the DAG: side by side on this machine, or one by one on any that sees the root.
+"""Trainings outside the DAG: in processes of their own on this machine, or one by one on any that sees the root.
 
 A training leaves its checkpoints under the run's root; the DAG's Trainer finds them finished and only exports.
 """
@@ -11,6 +11,7 @@ import multiprocessing
 import os
 import sys
 import threading
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -82,43 +83,61 @@ def training(config: Config, examples: Path, plane: str, fold: int) -> Training:
     )
 
 
-def train_side_by_side(config: Config, examples: dict[str, Path]) -> None:
-    """Trains whatever is not trained yet, `parallel_trainings` at a time, each in a process of its own.
-
-    Each process gets an equal share of the processors, the same for the first training and for the last:
-    sums in floating point depend on it, and an interrupted run must end like one that was not.
+def of(config: Config, examples: dict[str, Path]) -> list[Training]:
+    """Every training of a configuration.
 
     Args:
         config: Of the run.
         examples: Folder of the Examples artifact of each plane.
-
-    Raises:
-        WorkError: Some failed; the others were brought to their end first.
     """
-    every = [
+    return [
         training(config, examples[plane], plane, k) for plane in config.planes for k in config.train_folds
     ]
-    waiting = [one for one in every if not one.finished]
+
+
+def train_all(every: Sequence[Training], at_once: int, device_name: str) -> list[tuple[Training, str]]:
+    """Trains whatever is not trained yet, each in a process of its own: one that fails stops no other.
+
+    Side by side, each process gets an equal share of the processors, the same for the first training and for the
+    last: sums in floating point depend on it, and an interrupted run must end like one that was not.
+
+    Args:
+        every: Trainings with a name each; those that are finished are passed over.
+        at_once: So many at a time; 1: one after the other, with all processors.
+        device_name: auto, cpu or gpu.
+
+    Returns:
+        Those that failed, and why; the others were brought to their end.
+    """
+    waiting = [one for one in every if not _finished(one)]
     if not waiting:
-        return
-    at_once = config.parallel_trainings
-    threads = max(1, (os.cpu_count() or 1) // at_once)
-    log.info(
-        "%d trainings, %d at a time, %d processor threads each",
-        len(waiting),
-        min(at_once, len(waiting)),
-        threads,
-    )
-    failed = _run(waiting, at_once, threads, config.device)
-    if failed:
-        raise WorkError("training failed: " + "; ".join(f"{name}: {why}" for name, why in failed.items()))
+        return []
+    threads = max(1, (os.cpu_count() or 1) // at_once) if at_once > 1 else None
+    side_by_side = f", {min(at_once, len(waiting))} at a time, {threads} processor threads each"
+    log.info("%d trainings%s", len(waiting), side_by_side if threads else ", one after the other")
+    failed = _run(waiting, at_once, threads, device_name)
+    for name, why in failed.items():
+        log.warning("%s: failed: %s", name, why)
+    return [(one, failed[one.name]) for one in waiting if one.name in failed]
 
 
-def _run(waiting: Sequence[Training], at_once: int, threads: int, device_name: str) -> dict[str, str]:
+def _finished(one: Training) -> bool:
+    try:
+        return one.finished
+    except WorkError:  # a damaged checkpoint is that training's own failure
+        return False
+
+
+def told(failed: Sequence[tuple[Training, str]]) -> str:
+    """Which trainings failed and why, in one line."""
+    return "training failed: " + "; ".join(f"{one.name}: {why}" for one, why in failed)
+
+
+def _run(waiting: Sequence[Training], at_once: int, threads: int | None, device_name: str) -> dict[str, str]:
     """Name -> reason of the trainings that failed."""
     context = multiprocessing.get_context("spawn")  # TensorFlow does not survive a fork
     records: Any = context.Queue()
-    relay = _Relay()
+    relay = _Relay(at_once)
     listener = QueueListener(records, relay)
     listener.start()
     running: dict[Any, Any] = {}
@@ -153,8 +172,14 @@ def _died(status: int) -> str:
 
 
 @contextmanager
-def _threads(number: int) -> Iterator[None]:
-    """Sets, for processes started within, how many threads TensorFlow uses: it asks once, when it is imported."""
+def _threads(number: int | None) -> Iterator[None]:
+    """Sets, for processes started within, how many threads TensorFlow uses: it asks once, when it is imported.
+
+    None leaves it to choose.
+    """
+    if number is None:
+        yield
+        return
     names = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS")
     before = {name: os.environ.get(name) for name in names}
     os.environ.update(dict.fromkeys(names, str(number)))
@@ -182,6 +207,10 @@ def _child(one: Training, device_name: str, records: Any) -> None:
     except (InputError, WorkError) as error:
         log.error("%s", error)
         sys.exit(1)
+    except Exception as error:
+        traceback.print_exc()  # to the log file
+        log.error("%s: %s", type(error).__name__, (str(error).strip().splitlines() or [""])[0])
+        sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(130)
 
@@ -207,8 +236,9 @@ def _end_with_parent() -> None:
 class _Relay(logging.Handler):
     """The processes' lines as our own; their steps become one bar, their errors are kept for the end."""
 
-    def __init__(self) -> None:
+    def __init__(self, at_once: int) -> None:
         super().__init__()
+        self.at_once = at_once
         self.steps: dict[str, tuple[int, int]] = {}
         self.errors: dict[str, str] = {}
 
@@ -217,7 +247,7 @@ class _Relay(logging.Handler):
         progress = getattr(record, "progress", None)
         if record.levelno >= logging.ERROR:
             self.errors[name] = record.getMessage().removeprefix(f"{name}: ")
-        elif progress is None:
+        elif progress is None or self.at_once == 1:
             log.handle(record)
         else:
             self.steps[name] = progress

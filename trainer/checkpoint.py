@@ -26,12 +26,14 @@ class State:
         best_epoch: The one with the lowest validation loss, from 1; 0 before the first.
         best_loss: That loss.
         history: One row per epoch.
+        network: What is trained (`TrainingSettings.architecture`).
     """
 
     epoch: int = 0
     best_epoch: int = 0
     best_loss: float = float("inf")
     history: list[dict[str, Any]] = field(default_factory=list)
+    network: str = ""
 
 
 def save(path: Path, variables: list[keras.Variable], state: State) -> None:
@@ -59,8 +61,13 @@ def read_state(path: Path) -> State:
         raise _unusable(path, error) from None
 
 
-def load(path: Path, variables: list[keras.Variable]) -> State:
-    """Puts saved values back into variables of the same number and shapes; returns the state.
+def load(path: Path, variables: list[keras.Variable], network: str) -> State:
+    """Puts saved values back into variables of the same network; returns the state.
+
+    Args:
+        path: Of `save`.
+        variables: Of a training of `network`.
+        network: What is trained.
 
     Raises:
         WorkError: The file is of another network or damaged.
@@ -68,6 +75,11 @@ def load(path: Path, variables: list[keras.Variable]) -> State:
     try:
         with np.load(path) as saved:
             state = _state(saved)
+            if state.network != network:
+                raise WorkError(
+                    f"{path}: a checkpoint of {state.network or 'an unnamed network'}, and {network} is to be trained; "
+                    "delete it to start anew"
+                )
             names = sorted(name for name in saved.files if name != "state")
             if len(names) != len(variables):
                 raise ValueError(f"{len(names)} variables instead of {len(variables)}")

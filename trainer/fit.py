@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +14,18 @@ import filelock
 import keras
 import numpy as np
 import pandas as pd
+import tensorflow as tf
 
 from lesions.errors import WorkError
 from lesions.files import write_csv
-from lesions.progress import LOGGER, to_log
+from lesions.progress import LOGGER
 from lesions.slices import Canvas
-from trainer import checkpoint, input, losses, networks
+from trainer import checkpoint, input, losses, networks, optimizers, replicas, watch
+from trainer.augment import augmenter
+from trainer.board import Board, shown
 from trainer.scores import scores
 from trainer.settings import TrainingSettings
+from trainer.statistics import renew_statistics
 
 log = logging.getLogger(LOGGER)
 LAST = "last.npz"
@@ -32,41 +37,69 @@ STATISTICS_EPOCH, STATISTICS_BATCH = (
 
 
 def build(settings: TrainingSettings, shape: tuple[int, int], padding: Canvas) -> keras.Model:
-    """Builds and compiles the network for slices of (height, width) on their canvas, from the settings' seed."""
+    """Builds and compiles the network for slices of (height, width) on their canvas, from the settings' seed.
+
+    Raises:
+        InputError: More replicas than there are devices.
+    """
     keras.utils.set_random_seed(settings.seed)
     keras.config.set_dtype_policy(settings.precision)
     rows, columns = padding.padded(*shape)
-    model = networks.build(
-        settings.network, rows, columns, settings.batch_norm_momentum, settings.network_options
-    )
-    schedule = keras.optimizers.schedules.ExponentialDecay(
-        settings.learning_rate, settings.decay_steps, settings.decay_rate
-    )
-    optimizer = keras.optimizers.AdamW(schedule, weight_decay=settings.weight_decay)
-    model.compile(optimizer=optimizer, loss=losses.get(settings.loss), metrics=scores(), jit_compile=False)
-    optimizer.build(model.trainable_variables)
+    with replicas.scope(settings.replicas):
+        model = networks.build(
+            settings.network, rows, columns, settings.batch_norm_momentum, settings.network_options
+        )
+        if settings.replicas > 1:
+            replicas.synchronize(model)
+        model.compile(
+            optimizer=optimizers.optimizer(settings),
+            loss=losses.get(settings.loss, replicas.over(settings.replicas)),
+            metrics=scores(),
+            jit_compile=settings.jit_compile,
+        )
+        model.optimizer.build(model.trainable_variables)  # Keras' own around ours under mixed_float16
     return model
 
 
-def fit(
-    model: keras.Model,
-    training: input.Index,
-    validation: input.Index,
-    settings: TrainingSettings,
-    shape: tuple[int, int],
-    padding: Canvas,
-    folder: Path,
-    name: str = "training",
-) -> checkpoint.State:
+@dataclass(frozen=True, eq=False)
+class Feed:
+    """Records as batches for one network.
+
+    Attributes:
+        index: Of the records.
+        settings: Of the training.
+        plane: axial, sagittal or coronal.
+        shape: (height, width) of its slices.
+        padding: Their canvas.
+    """
+
+    index: input.Index
+    settings: TrainingSettings
+    plane: str
+    shape: tuple[int, int]
+    padding: Canvas
+
+    def plan(self, draw: int) -> list[np.ndarray]:
+        """Record numbers of the batches of an epoch, or of another draw."""
+        return input.plan(self.index, self.settings.batch_size, self.settings.seed, draw)
+
+    def batches(self, plan: Sequence[np.ndarray], changed_in: int | None = None) -> tf.data.Dataset:
+        """The records of a plan, augmented as in an epoch where one is given."""
+        settings = self.settings
+        augment = None
+        if changed_in is not None:
+            augment = augmenter(settings.augmentation, self.plane, settings.seed, changed_in)
+        context = networks.get(settings.network).context
+        return input.dataset(self.index, plan, self.shape, self.padding, context, augment)
+
+
+def fit(model: keras.Model, training: Feed, validation: Feed, folder: Path, name: str) -> checkpoint.State:
     """Trains until `epochs` or until `patience` epochs brought nothing; leaves the best epoch's weights in the model.
 
     Args:
         model: From `build`.
         training: The training folds' records.
-        validation: The validation fold's.
-        settings: Of this training.
-        shape: (height, width) of the slices.
-        padding: Their canvas.
+        validation: The validation fold's, under the same settings.
         folder: Keeps last.npz, best.npz and history.csv; a later call goes on from there, also to more epochs.
         name: For log lines.
 
@@ -74,25 +107,22 @@ def fit(
         The state after the last epoch.
 
     Raises:
-        WorkError: Another process trains in `folder`; or the loss is no number.
+        WorkError: Another process trains in `folder`; it has a checkpoint of another network; or the loss is no
+            number.
     """
+    settings = training.settings
     with _only_writer(folder):
         everything = model.variables + model.optimizer.variables
         last, best = folder / LAST, folder / "best.npz"
-        state = checkpoint.State()
+        state = checkpoint.State(network=settings.architecture)
         if last.exists():
-            state = checkpoint.load(last, everything)
+            state = checkpoint.load(last, everything, settings.architecture)
             if not finished(state, settings):
                 log.info("%s: goes on after epoch %d", name, state.epoch)
-        held_out = input.dataset(
-            validation,
-            input.plan(validation, settings.batch_size, settings.seed, VALIDATION_EPOCH),
-            shape,
-            padding,
-            networks.get(settings.network).context,
-        )
+        held_out = validation.batches(validation.plan(VALIDATION_EPOCH))
+        board = None
         while not finished(state, settings):
-            row = _epoch(model, training, held_out, settings, shape, padding, state.epoch, name)
+            row = _epoch(model, training, held_out, state, name)
             state.epoch += 1
             state.history.append(row)
             if row["val_loss"] < state.best_loss:
@@ -100,9 +130,19 @@ def fit(
                 checkpoint.save(best, model.variables, state)
             checkpoint.save(last, everything, state)
             write_history(folder / "history.csv", state.history)
+            if settings.tensorboard:
+                board = board or _board(folder / "tensorboard", validation, name)
+                board.write(row, model)
             log.info("%s: %s", name, _line(row, settings.epochs, state.best_epoch))
-        checkpoint.load(best, model.variables)
+        checkpoint.load(best, model.variables, settings.architecture)
         return state
+
+
+def _board(folder: Path, validation: Feed, name: str) -> Board:
+    log.info("%s: tensorboard --logdir %s", name, folder)
+    ((image, mask),) = validation.batches([shown(validation.index)])
+    target = networks.get(validation.settings.network).context.index(0)
+    return Board(folder, image, mask, target)
 
 
 def reached(folder: Path) -> checkpoint.State:
@@ -132,70 +172,37 @@ def _only_writer(folder: Path) -> Iterator[None]:
 
 
 def _epoch(
-    model: keras.Model,
-    training: input.Index,
-    held_out: Any,
-    settings: TrainingSettings,
-    shape: tuple[int, int],
-    padding: Canvas,
-    epoch: int,
-    name: str,
+    model: keras.Model, training: Feed, held_out: tf.data.Dataset, state: checkpoint.State, name: str
 ) -> dict[str, Any]:
+    """Trains and validates one epoch; returns its row of the history."""
     start = time.perf_counter()
-    context = networks.get(settings.network).context
-    plan = input.plan(training, settings.batch_size, settings.seed, epoch)
-    batches = input.dataset(training, plan, shape, padding, context)
-    bar = _Steps(f"{name}, epoch {epoch + 1}", len(plan))
-    history = model.fit(batches, epochs=1, verbose=0, callbacks=[bar]).history
+    settings, epoch = training.settings, state.epoch
+    rate = optimizers.rate_after(settings, state.history)
+    if rate is not None:
+        model.optimizer.learning_rate = rate
+    plan = training.plan(epoch)
+    watched = [
+        watch.Finite(training.index, plan, name, epoch),
+        watch.Steps(f"{name}, epoch {epoch + 1}", len(plan)),
+    ]
+    history = model.fit(training.batches(plan, epoch), epochs=1, verbose=0, callbacks=watched).history
     slices = sum(len(batch) for batch in plan)
-    rate = slices / (time.perf_counter() - start)
+    speed = slices / (time.perf_counter() - start)
     if settings.batch_norm_slices:
-        drawn = input.plan(training, STATISTICS_BATCH, settings.seed, STATISTICS_EPOCH + epoch)
-        drawn = drawn[: max(1, settings.batch_norm_slices // STATISTICS_BATCH)]
-        renew_statistics(model, input.dataset(training, drawn, shape, padding, context))
+        drawn = input.plan(training.index, STATISTICS_BATCH, settings.seed, STATISTICS_EPOCH + epoch)
+        renew_statistics(
+            model, training.batches(drawn[: max(1, settings.batch_norm_slices // STATISTICS_BATCH)])
+        )
     row = {"epoch": epoch + 1} | {key: float(values[0]) for key, values in history.items()}
     row |= {
         f"val_{key}": float(v) for key, v in model.evaluate(held_out, verbose=0, return_dict=True).items()
     }
-    if not np.isfinite([row["loss"], row["val_loss"]]).all():
-        raise WorkError(f"{name}: the loss of epoch {epoch + 1} is no number; lower learning_rate")
-    row |= {"steps": len(plan), "slices": slices, "slices_per_second": rate}
+    if not np.isfinite(row["val_loss"]):
+        raise WorkError(f"{name}: the validation loss of epoch {epoch + 1} is no number; lower learning_rate")
+    row["learning_rate"] = float(model.optimizer.learning_rate)
+    row |= {"steps": len(plan), "slices": slices, "slices_per_second": speed}
     row["seconds"] = time.perf_counter() - start
     return row
-
-
-def renew_statistics(model: keras.Model, batches: Iterable[Any]) -> None:
-    """Computes batch normalization's statistics anew: their mean over some batches, the weights held fixed.
-
-    The running averages of training belong to weights that have changed since, and from small batches they
-    are noisy ("precise" statistics: Wu and Johnson, Rethinking "Batch" in BatchNorm, 2021, arXiv 2105.07576).
-
-    Args:
-        model: Any network; only its BatchNormalization layers' averages change.
-        batches: (image, mask) of training slices.
-    """
-    layers = [layer for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization)]
-    momenta = [layer.momentum for layer in layers]
-    for number, (image, _) in enumerate(batches):
-        for layer in layers:
-            layer.momentum = number / (number + 1)  # the running average becomes the mean over all batches
-        model(image, training=True)
-    for layer, momentum in zip(layers, momenta, strict=True):
-        layer.momentum = momentum
-
-
-class _Steps(keras.callbacks.Callback):
-    """Shows the steps of an epoch, once a second at most."""
-
-    def __init__(self, description: str, total: int):
-        super().__init__()
-        self.progress, self.total, self.shown = to_log(description), total, 0.0
-
-    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        now = time.monotonic()
-        if now - self.shown > 1.0 or batch + 1 == self.total:
-            self.shown = now
-            self.progress(batch + 1, self.total)
 
 
 def _line(row: dict[str, Any], epochs: int, best: int) -> str:

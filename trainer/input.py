@@ -16,6 +16,7 @@ from lesions import batches
 from lesions.errors import WorkError
 from lesions.slices import ONE_SLICE, Canvas, Context
 from trainer import records
+from trainer.augment import Augment
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,6 +82,7 @@ def dataset(
     shape: tuple[int, int],
     padding: Canvas,
     context: Context = ONE_SLICE,
+    augment: Augment | None = None,
 ) -> tf.data.Dataset:
     """Streams the batches of a plan, padded to the network's canvas.
 
@@ -90,6 +92,7 @@ def dataset(
         shape: (height, width) of the slices.
         padding: The canvas.
         context: Offsets of the slices that the network sees.
+        augment: Changes the slices and masks, before they are padded.
 
     Returns:
         Batches (image, mask) in the plan's order, deterministic; image (n, rows, columns, len(context)) and mask
@@ -103,6 +106,9 @@ def dataset(
     def parse(batch: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         serialized = tf.ensure_shape(tf.numpy_function(fetch, [batch], tf.string), [None, len(context)])
         stacks, masks = records.decode_stacks(serialized, context.index(0), *shape)
+        if augment is not None:
+            rows = tf.numpy_function(lambda number: plan[int(number)].astype(np.int64), [batch], tf.int64)
+            stacks, masks = augment(tf.ensure_shape(rows, [None]), stacks, masks)
         image, mask = (tf.pad(part, pads) for part in (stacks, masks[:, tf.newaxis]))
         return tf.transpose(image, [0, 2, 3, 1]), tf.transpose(mask, [0, 2, 3, 1])
 

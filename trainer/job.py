@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from lesions.progress import LOGGER
 from lesions.provenance import ModelCard
 from lesions.slices import canvas, slice_shape
 from trainer import checkpoint, fit, input, networks, signatures
-from trainer.settings import TrainingSettings
+from trainer.settings import FREE, TrainingSettings
 
 log = logging.getLogger(LOGGER)
 FACTS = "dataset.json"  # beside the splits of every Examples artifact
@@ -59,6 +59,7 @@ class Training:
         settings: Of the training.
         checkpoints: Folder under which every training keeps its own, `<plane>/fold_<k>/<digest>`.
         code: Digest of the code that trains.
+        variant: What is compared with others in `raxnet compare`, for people; empty in a run.
     """
 
     examples: Path
@@ -68,17 +69,18 @@ class Training:
     settings: TrainingSettings
     checkpoints: Path
     code: str
+    variant: str = ""
 
     @property
     def name(self) -> str:
         """For people."""
-        return f"{self.plane}, fold {self.fold}"
+        return f"{self.variant}{', ' if self.variant else ''}{self.plane}, fold {self.fold}"
 
     @property
     def folder(self) -> Path:
-        """Of its checkpoints; epochs and patience are not in the digest, so that it can be extended."""
+        """Of its checkpoints; what may change within a training is not in the digest, so that it can be extended."""
         facts = read_facts(self.examples)
-        fixed = {key: v for key, v in asdict(self.settings).items() if key not in ("epochs", "patience")}
+        fixed = {key: v for key, v in asdict(self.settings).items() if key not in FREE}
         said = [facts.data, facts.fold_map, self.plane, self.fold, fixed, self.code]
         digest = hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:16]
         return self.checkpoints / self.plane / f"fold_{self.fold}" / digest
@@ -116,7 +118,10 @@ def train(training: Training) -> tuple[keras.Model, checkpoint.State]:
             int((index.rows["category"] > 0).sum()),
             len(validation.subjects),
         )
-    state = fit.fit(model, index, validation, settings, shape, padding, training.folder, training.name)
+    fed, held_out = (fit.Feed(one, settings, plane, shape, padding) for one in (index, validation))
+    state = fit.fit(model, fed, held_out, training.folder, training.name)
+    if settings.replicas > 1:  # finished now, so it is only loaded: onto one device, to be exported
+        return train(replace(training, settings=replace(settings, replicas=1)))
     return model, state
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from tfx.components.trainer.fn_args_utils import FnArgs
 
 from trainer import job
-from trainer.settings import TrainingSettings
+from trainer.settings import from_dict
 
 
 def run_fn(fn_args: FnArgs) -> None:
@@ -24,7 +24,7 @@ def run_fn(fn_args: FnArgs) -> None:
         plane=config["plane"],
         fold=config["fold"],
         training_folds=tuple(int(split.name.rsplit("_", 1)[1]) for split in splits),
-        settings=TrainingSettings(**config["settings"]),
+        settings=from_dict(config["settings"]),
         checkpoints=Path(config["checkpoints"]),
         code=config["code"],
     )

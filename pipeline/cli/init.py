@@ -25,15 +25,25 @@ training:
   batch_size: 32             # half lesion slices, half normal ones
   epochs: 500                # at most; an interrupted or extended run goes on where it was
   patience: 50               # epochs without a better validation loss
+  optimizer: adamw           # adamw, adam, sgd
   learning_rate: 0.001       # x decay_rate every decay_steps steps
+  schedule: exponential      # exponential, constant, cosine, plateau
   decay_rate: 0.9
   decay_steps: 100000
   seed: {seed}
   batch_norm_momentum: 0.99
   batch_norm_slices: 0       # above 0: training slices over which the statistics are computed anew after each epoch
   precision: float32         # mixed_float16 on a GPU, mixed_bfloat16 on a processor that has it
+  replicas: 1                # GPUs that share each batch
+  tensorboard: false         # true: a log beside the checkpoints, with validation slices as images
+  # augmentation: {{flip: true, shift: 0.05, rotation: 10, zoom: 0.1, gamma: 0.2}}  # all off unless set
 fusion: {{rule: mean, threshold: 0.5}}
 gates: {{slice_dice: 0.3, fused_dice: 0.4, fold_drift: 0.1}}  # below them nothing is pushed
+# What `raxnet compare losses` and `raxnet compare models` hold against each other; --estimate says the hours.
+compare:
+  losses: [focal_tversky, tversky, focal, dice]
+  models: [raxnet, dunet, clcinet, xnet]
+  recipes: common            # common: as above for every network; published: as its authors trained it; both
 strict: false                # true: stop at the first unusable file
 parallel_trainings: 1        # above 1: planes and folds side by side; each training takes its own memory
 device: auto                 # auto, cpu or gpu
@@ -58,6 +68,29 @@ training:
 gates: {{slice_dice: 0.2, fused_dice: 0.3, fold_drift: 0.1}}
 device: auto
 parallel_trainings: 3        # the three planes side by side, each in a process of its own
+""",
+    "compare": """\
+# Losses or networks compared on a small phantom (raxnet phantom DATA --subjects 40 --spacing 5); no result.
+data: {data}
+root: {root}
+planes: [axial]
+train_folds: [1]
+split: {{folds: 3, holdout: 0.1, seed: {seed}}}
+training:
+  batch_size: 4
+  epochs: 2
+  learning_rate: 0.0015
+  decay_rate: 0.1            # falls to a tenth within some 240 steps
+  decay_steps: 240
+  batch_norm_momentum: 0.9   # a short run
+  batch_norm_slices: 320
+  seed: {seed}
+compare:
+  losses: [focal_tversky, tversky, focal, dice]
+  models: [raxnet, dunet, clcinet, xnet]
+  recipes: common            # the published recipes are for hundreds of epochs
+gates: {{slice_dice: 0.2, fused_dice: 0.3, fold_drift: 0.1}}
+device: auto
 """,
 }
 

@@ -21,6 +21,7 @@ COMMANDS = (
     "folds",
     "batches",
     "export",
+    "compare",
     "evaluate",
     "report",
     "phantom",

@@ -1,5 +1,6 @@
 """Trainings outside the DAG: side by side, on another machine, and when one of them is killed."""
 
+import json
 import subprocess
 import sys
 import time
@@ -8,6 +9,10 @@ import pandas as pd
 import psutil
 import pytest
 
+from lesions.dataset import digest, discover
+from pipeline.config import load
+from pipeline.trainings import prepared as prepared_records
+from pipeline.trainings import training as training_of
 from tests.e2e.conftest import executed, raxnet, run, write_config
 
 pytestmark = pytest.mark.slow
@@ -65,17 +70,54 @@ def test_a_killed_training_is_named_the_others_end_and_the_run_goes_on(prepared)
     assert "axial, fold 1: its process was killed" in said.strip().splitlines()[-1]
     assert epochs(root, "coronal") == [1, 2]
     assert not list(root.glob("checkpoints/axial/fold_1/*/history.csv"))
+    assert list(
+        root.glob("artifacts/FoldSelector_coronal/selection/*/selection.json")
+    )  # evaluated all the same
 
     alone = raxnet("train", config, "--plane", "axial", "--fold", 1)
     assert alone.returncode == 0, alone.stderr
     assert epochs(root, "axial") == [1, 2]
 
     done = run(config)
-    assert {"Trainer_axial_1", "Trainer_coronal_1", "ReportGen"} <= executed(done)
-    assert not {"NiftiExampleGen", "AnomalyGate"} & executed(done)
+    assert {"Trainer_axial_1", "FoldSelector_axial", "ReportGen"} <= executed(done)
+    assert not {"NiftiExampleGen", "AnomalyGate", "Trainer_coronal_1"} & executed(done)
     log = max((root / "logs").glob("run-*.log")).read_text()
     assert "trainings, " not in log  # nothing was left to train
     assert "epoch 1/2" not in log
+
+
+def test_a_failed_fold_is_recorded_and_the_others_are_evaluated(prepared, phantom):
+    """With one training at a time, which nothing runs beside."""
+    config, root, _ = prepared
+    training = TRAINING | {"epochs": 1, "seed": 3}
+    changes = {"planes": ["axial"], "train_folds": [1, 2, 3], "training": training}
+    folds = write_config(config.with_name("folds.yaml"), phantom, root, **changes)
+    loaded = load(folds)
+    examples = prepared_records(loaded, digest(discover(loaded.data)))
+    broken = training_of(loaded, examples["axial"], "axial", 2).folder / "last.npz"
+    broken.parent.mkdir(parents=True)
+    broken.write_bytes(b"no checkpoint")
+
+    done = raxnet("run", folds)
+    assert done.returncode == 1
+    last = done.stderr.strip().splitlines()[-1]
+    assert last.startswith("raxnet run: training failed: axial, fold 2: ")
+    assert "last.npz: cannot go on from this checkpoint" in last
+    table = pd.read_csv(root / "cross_validation.csv").set_index("fold")
+    assert table["dice"].notna().to_dict() == {1: True, 2: False, 3: True}
+    assert "last.npz" in table.loc[2, "failed"]
+    assert not table["best"].any()
+
+    broken.unlink()
+    steps = executed(run(folds))
+    assert {"Trainer_axial_2", "SliceEvaluator_axial_2", "FoldSelector_axial", "ReportGen"} <= steps
+    assert not {"Trainer_axial_1", "SliceEvaluator_axial_1", "Trainer_axial_3"} & steps
+    table = pd.read_csv(root / "cross_validation.csv").set_index("fold")
+    assert table["dice"].notna().all()
+    assert table["best"].sum() == 1
+    chosen = max(root.glob("artifacts/FoldSelector_axial/selection/*"), key=lambda path: int(path.name))
+    assert table.index[table["best"]] == [json.loads((chosen / "selection.json").read_text())["fold"]]
+    assert len(list(root.glob("checkpoints/axial/fold_*/*/best.npz"))) >= 3  # weights of every fold
 
 
 def test_records_of_another_split_are_not_trained_on(prepared, phantom):

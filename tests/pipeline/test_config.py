@@ -41,10 +41,17 @@ def test_paths_are_relative_to_the_file(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"plane": ["axial"]}, "plane: no such setting"),
+        ({"plane": ["axial"]}, "plane: no such setting; there are data, root, metadata, planes"),
         ({"training": {"batchsize": 3}}, "training.batchsize: no such setting"),
         ({"training": {"batch_size": 3}}, "batch_size must be an even number of 2 or more, found 3"),
         ({"training": {"epochs": "many"}}, "training.epochs"),
+        ({"training": {"optimizer": "lion"}}, "optimizer must be one of adamw, adam, sgd, found 'lion'"),
+        (
+            {"training": {"augmentation": {"flop": True}}},
+            "training.augmentation.flop: no such setting; there are flip, shift, rotation, zoom, gamma",
+        ),
+        ({"training": {"augmentation": {"zoom": 1}}}, "augmentation.zoom must be at least 0 and below 1"),
+        ({"compare": {"losses": ["dice"]}}, "losses must be two or more, named once each, found ('dice',)"),
         ({"planes": ["axial", "oblique"]}, "oblique"),
         ({"planes": []}, "planes must be"),
         ({"planes": ["axial", "axial"]}, "once"),
@@ -98,7 +105,10 @@ def test_profiles_load_and_name_odd_paths(tmp_path, profile):
 
 
 def test_a_dumped_configuration_loads_the_same(tmp_path):
-    loaded = load(tmp_path, training={"epochs": 7}, planes=["coronal"])
+    loaded = load(
+        tmp_path, training={"epochs": 7, "augmentation": {"flip": True, "zoom": 0.1}}, planes=["coronal"]
+    )
+    assert loaded.training.augmentation.flip
     (tmp_path / "again.yaml").write_text(config.dump(loaded))
     assert config.load(tmp_path / "again.yaml") == loaded
 

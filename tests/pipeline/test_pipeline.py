@@ -8,6 +8,7 @@ import pytest
 from lesions.settings import FusionSettings, GateSettings, SplitSettings
 from pipeline.config import Config
 from pipeline.digests import CODE, code_digest
+from pipeline.local_runner import _without
 from pipeline.pipeline import create_pipeline
 
 CONFIG = Config(
@@ -69,6 +70,21 @@ def test_models_are_pushed_only_behind_the_gates():
         "FusionEvaluator",
         *(f"FoldSelector_{p}" for p in ("axial", "sagittal", "coronal")),
     }
+
+
+def test_a_failed_training_takes_only_what_depends_on_it():
+    pipeline = create_pipeline(CONFIG, "digest", "/schema/schema.pbtxt")
+    every = {node.id for node in pipeline.components}
+    kept = _without(pipeline, ["Trainer_axial_2"])
+    assert every - set(kept) == {
+        "Trainer_axial_2",
+        "SliceEvaluator_axial_2",
+        "FoldSelector_axial",
+        *("FusionEvaluator", "Blesser", "Release", "ReportGen"),
+        *(f"Pusher_{p}" for p in ("axial", "sagittal", "coronal")),
+    }
+    assert kept == [node.id for node in pipeline.components if node.id in kept]
+    assert _without(pipeline, []) == [node.id for node in pipeline.components]
 
 
 @pytest.mark.parametrize("name", sorted(CODE))

@@ -61,7 +61,7 @@ class Collected(logging.Handler):
 
 
 def test_bars_of_several_trainings_become_one_and_errors_are_kept(monkeypatch, caplog):
-    relay, collected, logger = trainings._Relay(), Collected(), logging.getLogger(LOGGER)
+    relay, collected, logger = trainings._Relay(2), Collected(), logging.getLogger(LOGGER)
     monkeypatch.setattr(logger, "handlers", [collected])
     monkeypatch.setattr(logger, "propagate", False)
     with caplog.at_level(logging.INFO, LOGGER):
@@ -75,3 +75,12 @@ def test_bars_of_several_trainings_become_one_and_errors_are_kept(monkeypatch, c
         ("b: epoch 1/1 loss 0.5", None),
     ]
     assert relay.errors == {"a": "the loss is no number"}
+
+
+def test_one_at_a_time_shows_its_own_bar(monkeypatch):
+    relay, collected, logger = trainings._Relay(1), Collected(), logging.getLogger(LOGGER)
+    monkeypatch.setattr(logger, "handlers", [collected])
+    monkeypatch.setattr(logger, "propagate", False)
+    monkeypatch.setattr(logger, "level", logging.INFO)
+    relay.emit(record("a", "a, epoch 1", progress=(3, 10)))
+    assert collected.shown == [("a, epoch 1", (3, 10))]

@@ -2,6 +2,7 @@
 
 import csv
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -11,13 +12,15 @@ import filelock
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from lesions.errors import WorkError
 from lesions.slices import canvas, slice_shape
 from tests.trainer.conftest import GRID
-from trainer import fit, input
+from trainer import fit, input, losses
 from trainer.networks import NETWORKS, Network
-from trainer.settings import TrainingSettings
+from trainer.settings import AugmentationSettings, TrainingSettings
+from trainer.statistics import renew_statistics
 
 SHAPE, PADDING = slice_shape(GRID.shape, "axial"), canvas(GRID.shape, "axial")
 SETTINGS = TrainingSettings(
@@ -34,13 +37,19 @@ def _small_network(monkeypatch):
         return keras.Model(image, keras.layers.Conv2D(1, 1, activation="sigmoid")(x))
 
     monkeypatch.setitem(NETWORKS, "small", Network(small))
+    yield
+    keras.config.set_dtype_policy("float32")  # a training sets it for the whole process
+
+
+def feed(examples, folds, settings):
+    return fit.Feed(input.read_index(examples, folds), settings, "axial", SHAPE, PADDING)
 
 
 def train(examples, folder, **changes):
     settings = TrainingSettings(**{**vars(SETTINGS), **changes})
     model = fit.build(settings, SHAPE, PADDING)
-    training, validation = input.read_index(examples, [2, 3]), input.read_index(examples, [1])
-    state = fit.fit(model, training, validation, settings, SHAPE, PADDING, folder)
+    training, validation = feed(examples, [2, 3], settings), feed(examples, [1], settings)
+    state = fit.fit(model, training, validation, folder, "made up")
     return [v.numpy() for v in model.variables], state
 
 
@@ -54,7 +63,21 @@ def assert_equal(one, other):
     assert without_times(one[1].history) == without_times(other[1].history)
 
 
-@pytest.mark.parametrize("changes", [{}, {"batch_norm_slices": 40}])
+AUGMENTED = {"augmentation": AugmentationSettings(flip=True, shift=0.1, rotation=15.0, zoom=0.1, gamma=0.3)}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"batch_norm_slices": 40},
+        AUGMENTED,
+        {"optimizer": "sgd", "momentum": 0.9, "schedule": "cosine", "decay_steps": 20},
+        {"schedule": "plateau", "plateau_epochs": 1, "decay_rate": 0.5},
+        {"precision": "mixed_float16"},  # Keras puts an optimizer of its own around ours
+    ],
+    ids=["defaults", "statistics", "augmented", "cosine", "plateau", "float16"],
+)
 def test_an_interrupted_training_ends_bit_identical(examples, tmp_path, changes):
     whole = train(examples, tmp_path / "whole", **changes)
     train(examples, tmp_path / "parts", epochs=2, **changes)
@@ -68,7 +91,7 @@ def test_renewed_statistics_are_the_mean_over_the_batches_and_nothing_else_chang
     batches = [(rng.normal(5.0, 3.0, (6, 4, 4, 2)).astype(np.float32), None) for _ in range(3)]
     layer = model.layers[-1]
     kept = [v.numpy() for v in layer.trainable_variables]
-    fit.renew_statistics(model, batches)
+    renew_statistics(model, batches)
     means = np.mean([x.mean(axis=(0, 1, 2)) for x, _ in batches], axis=0)
     variances = np.mean([x.var(axis=(0, 1, 2)) for x, _ in batches], axis=0)
     np.testing.assert_allclose(layer.moving_mean.numpy(), means, rtol=1e-5)
@@ -117,6 +140,9 @@ def test_history_is_a_table_of_every_epoch(examples, tmp_path):
         "precision",
         "val_loss",
         "val_dice",
+        "val_recall",
+        "val_precision",
+        "learning_rate",
         "seconds",
         "slices_per_second",
     } <= set(rows[0])
@@ -128,6 +154,69 @@ def test_training_learns(examples, tmp_path):
     assert state.history[-1]["loss"] < 0.8 * state.history[0]["loss"]
 
 
+def test_augmentation_changes_the_training_and_not_the_validation(examples, tmp_path):
+    plain, _ = train(examples, tmp_path / "plain", epochs=1)
+    augmented, _ = train(examples, tmp_path / "augmented", epochs=1, **AUGMENTED)
+    assert any(not np.array_equal(a, b) for a, b in zip(plain, augmented, strict=True))
+    # Where nothing is learned and the statistics are renewed, both are judged alike.
+    still = {"epochs": 1, "learning_rate": 1e-12, "batch_norm_slices": 40}
+    _, plain = train(examples, tmp_path / "still", **still)
+    _, augmented = train(examples, tmp_path / "still augmented", **still, **AUGMENTED)
+    assert augmented.history[0]["val_loss"] == pytest.approx(plain.history[0]["val_loss"], rel=1e-5)
+    assert augmented.history[0]["loss"] != pytest.approx(plain.history[0]["loss"], rel=1e-3)
+
+
+def test_a_loss_that_is_no_number_names_the_slices_and_keeps_the_last_checkpoint(
+    examples, tmp_path, monkeypatch
+):
+    index = input.read_index(examples, [2, 3])
+    sizes = index.rows["lesion_voxels"]
+    (row,) = (r for r in np.flatnonzero(sizes == sizes.max())[:1])
+    assert (sizes == sizes[row]).sum() == 1
+    subject, number = index.subjects[index.shard[row]], index.rows["slice"][row]
+    train(examples, tmp_path, epochs=1, batch_size=2)
+    before = (tmp_path / "last.npz").read_bytes()
+
+    def broken(truth, probability, over=losses.BATCH):
+        size = keras.ops.sum(truth)
+        return keras.ops.where(size == float(sizes[row]), np.nan, losses.dice(truth, probability))
+
+    monkeypatch.setitem(losses.LOSSES, "focal_tversky", broken)
+    with pytest.raises(WorkError) as error:
+        train(examples, tmp_path, epochs=2, batch_size=2)
+    said = str(error.value)
+    assert "the loss is no number at batch" in said
+    assert "of epoch 2" in said
+    assert f"{subject} slices " in said
+    assert str(number) in said.split("of epoch 2, of ")[1]
+    assert len(re.findall("sub-", said)) <= 2  # one slice with lesion and one without
+    assert "the checkpoint of epoch 1 is kept" in said
+    assert (tmp_path / "last.npz").read_bytes() == before
+
+
+def test_tensorboard_has_every_epoch_and_some_slices(examples, tmp_path):
+    plain = train(examples, tmp_path / "plain", epochs=2)
+    assert not (tmp_path / "plain/tensorboard").exists()
+    assert_equal(plain, train(examples, tmp_path / "shown", epochs=2, tensorboard=True))
+    (file,) = (tmp_path / "shown/tensorboard").iterdir()
+    scalars, images = {}, []
+    for event in tf.compat.v1.train.summary_iterator(str(file)):
+        for value in event.summary.value:
+            content = tf.make_ndarray(value.tensor)
+            if content.ndim == 0:
+                scalars[event.step, value.tag] = float(content)
+            else:
+                images.append((event.step, *(tf.io.decode_png(png).numpy() for png in content[2:])))
+    for row in plain[1].history:
+        assert scalars[row["epoch"], "val_loss"] == pytest.approx(row["val_loss"])
+        assert scalars[row["epoch"], "dice"] == pytest.approx(row["dice"])
+    assert [step for step, *_ in images] == [1, 2]
+    rows, columns = PADDING.padded(*SHAPE)
+    for panel in images[0][1:]:
+        assert panel.shape == (rows, 3 * columns, 1)
+        assert set(np.unique(panel[:, columns : 2 * columns])) == {0, 255}  # a lesion's mask in the middle
+
+
 def test_one_writer(examples, tmp_path):
     with filelock.FileLock(tmp_path / "lock"), pytest.raises(WorkError, match="another process trains here"):
         train(examples, tmp_path)
@@ -135,8 +224,10 @@ def test_one_writer(examples, tmp_path):
 
 def test_another_networks_checkpoint_is_refused(examples, tmp_path):
     train(examples, tmp_path, epochs=1)
-    with pytest.raises(WorkError, match=r"last\.npz.*delete it"):
-        train(examples, tmp_path, network="raxnet")
+    with pytest.raises(
+        WorkError, match=r"last\.npz: a checkpoint of small, and raxnet \(encoder_units=1\) is to be"
+    ):
+        train(examples, tmp_path, network="raxnet", network_options={"encoder_units": 1})
 
 
 KILLED = """
@@ -144,15 +235,16 @@ import sys
 from pathlib import Path
 sys.path.insert(0, {root!r})
 from lesions.slices import canvas, slice_shape
-from tests.trainer.conftest import GRID
 from trainer import fit, input
 from trainer.settings import TrainingSettings
 settings = TrainingSettings(batch_size=4, epochs={epochs}, patience=9, batch_norm_momentum=0.8, seed=5)
-shape, padding = slice_shape(GRID.shape, "axial"), canvas(GRID.shape, "axial")
+shape, padding = slice_shape({grid}, "axial"), canvas({grid}, "axial")
 model = fit.build(settings, shape, padding)
 examples = Path({examples!r})
-training, validation = input.read_index(examples, [2, 3]), input.read_index(examples, [1])
-fit.fit(model, training, validation, settings, shape, padding, Path({folder!r}))
+training, validation = (
+    fit.Feed(input.read_index(examples, folds), settings, "axial", shape, padding) for folds in ([2, 3], [1])
+)
+fit.fit(model, training, validation, Path({folder!r}), "killed")
 """
 
 
@@ -161,7 +253,7 @@ def test_sigkill_in_the_middle_of_an_epoch_costs_that_epoch_only(examples, tmp_p
     root = str(input.__file__).rsplit("/trainer/", 1)[0]
 
     def start(folder):
-        code = KILLED.format(root=root, epochs=3, examples=str(examples), folder=str(folder))
+        code = KILLED.format(root=root, epochs=3, grid=GRID.shape, examples=str(examples), folder=str(folder))
         return subprocess.Popen([sys.executable, "-c", code], env=os.environ | {"PYTHONPATH": root})
 
     process = start(tmp_path / "killed")

@@ -1,0 +1,83 @@
+"""A comparison's page: every variant beside the floor, and words that say no more than the tests do."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from lesions.significance import compare
+from reports import comparison
+from reports.style import png
+
+VARIANTS = ["dice", "focal"]
+FIGURES = ("n", "mean", "sd_sample", "ci_low", "ci_high")
+
+
+def scores():
+    rows = []
+    for place, name in enumerate(VARIANTS):
+        row = {"plane": "axial", "variant": name, "published_dice_floor": 0.4519}
+        for prefix in ("published", "lesion", "subjects"):
+            for metric in ("dice", "recall", "precision"):
+                row |= {f"{prefix}_{metric}_{figure}": 0.1 * place + 0.5 for figure in FIGURES}
+        rows.append(row | {"subjects_dice_n": 20})
+    return pd.DataFrame(rows)
+
+
+def subjects(difference, spread=0.01):
+    rng = np.random.default_rng(0)
+    first = rng.uniform(0.3, 0.6, 20)
+    second = first + difference + spread * rng.standard_normal(20)
+    names = [f"sub-{i}" for i in range(20)]
+    parts = [
+        pd.DataFrame({"plane": "axial", "variant": v, "subject": names, "dice": values})
+        for v, values in zip(VARIANTS, (first, second), strict=True)
+    ]
+    return pd.concat(parts, ignore_index=True)
+
+
+def costs():
+    row = {"plane": "axial", "fold": 1, "parameters": 4_837_473, "gflops": 8.55, "seconds_per_slice": 0.031}
+    row |= {"epochs": 3, "best_epoch": 2, "seconds_per_epoch": 30.0, "seconds_to_best": 61.0, "seconds": 90.0}
+    return pd.DataFrame([{"variant": name} | row for name in VARIANTS])
+
+
+def page(difference, **options):
+    tests = compare(subjects(difference), "dice", method="variant").assign(plane="axial")
+    made = {"scores": scores(), "costs": costs(), "significance": tests}
+    return comparison.page("Losses compared", made, True, "cpu", **options)
+
+
+def test_the_floor_stands_in_every_row_beside_slice_dice():
+    text = page(0.0)
+    heading, _, *rows = [line for line in text.splitlines() if line.startswith("|")]
+    columns = [cell.strip() for cell in heading.split("|")]
+    for row in rows[:2]:
+        assert [cell.strip() for cell in row.split("|")][columns.index("Floor")] == "0.452"
+    assert "4,837,473" in text
+    assert "1 min 01 s" in text
+    assert "Phantom figures" in text
+
+
+@pytest.mark.parametrize(("difference", "count"), [(0.1, 1), (0.0, 0)])
+def test_words_say_what_is_significant_and_never_that_variants_are_equal(difference, count):
+    text = page(difference)
+    assert f"Of 1 pairs, {count} differ significantly" in text
+    assert ("do not show equality" in text) == (count == 0)
+    assert "Over 20 subjects, mean dice of dice is" in text
+
+
+def test_what_is_missing_is_said():
+    assert "Missing: focal, axial, fold 2: killed." in page(0.1, failed=["focal, axial, fold 2: killed"])
+
+
+def test_figures_are_drawn_for_one_plane_and_for_several():
+    rows = pd.concat([subjects(0.1), subjects(0.2).assign(plane="coronal")])
+    history = pd.DataFrame({"epoch": [1, 2, 3], "val_dice": [0.1, 0.3, 0.2]})
+    for given in (subjects(0.1), rows):
+        figure = comparison.draw_dice(given)
+        assert [text.get_text() for text in figure.axes[0].get_yticklabels()] == VARIANTS
+        assert png(figure)[:4] == b"\x89PNG"
+    curves = [(name, plane, 1, history) for name in VARIANTS for plane in ("axial", "coronal")]
+    figure = comparison.draw_curves(curves)
+    assert [len(axes.lines) for axes in figure.axes] == [2, 2]
+    assert png(figure)[:4] == b"\x89PNG"
