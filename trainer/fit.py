@@ -30,10 +30,7 @@ from trainer.statistics import renew_statistics
 log = logging.getLogger(LOGGER)
 LAST = "last.npz"
 VALIDATION_EPOCH = 2**31  # the validation slices' own draw of normals, the same in every epoch
-STATISTICS_EPOCH, STATISTICS_BATCH = (
-    2**30,
-    8,
-)  # batch normalization's statistics: own draws, a batch that costs no memory
+STATISTICS_EPOCH, STATISTICS_BATCH = 2**30, 8  # batch normalization's statistics: own draws; small for memory
 
 
 def build(settings: TrainingSettings, shape: tuple[int, int], padding: Canvas) -> keras.Model:
