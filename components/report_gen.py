@@ -60,9 +60,14 @@ def ReportGen(
     """
     selections = dict(zip(PLANES, (selection_axial, selection_sagittal, selection_coronal), strict=True))
     models = dict(zip(PLANES, (model_axial, model_sagittal, model_coronal), strict=True))
-    single = (manifest, tables, fold_map, gate, evaluation, blessing, release)
     folders = Folders(
-        *(Path(artifact.uri) for artifact in single),
+        manifest=Path(manifest.uri),
+        tables=Path(tables.uri),
+        fold_map=Path(fold_map.uri),
+        gate=Path(gate.uri),
+        evaluation=Path(evaluation.uri),
+        blessing=Path(blessing.uri),
+        release=Path(release.uri),
         selections={plane: Path(a.uri) for plane, a in selections.items() if a is not None},
         models={plane: Path(a.uri) for plane, a in models.items() if a is not None},
     )

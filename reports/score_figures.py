@@ -103,5 +103,5 @@ def draw_before_after(by_slice: pd.DataFrame, note: str = "") -> Figure:
 
 def dice(by_slice: pd.DataFrame, stage: str) -> np.ndarray:
     """(n,) unsmoothed Dice of slices `before` or `after` fusion."""
-    counts = (by_slice[f"{name}_{stage}"].to_numpy() for name in ("tp", "fp", "fn"))
-    return np.asarray(metrics.dice(*counts, 0.0))
+    tp, fp, fn = (by_slice[f"{name}_{stage}"].to_numpy() for name in ("tp", "fp", "fn"))
+    return metrics.dice(tp, fp, fn, 0.0)
