@@ -31,7 +31,9 @@ def write(folder: Path, card: ModelCard) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with tf.io.TFRecordWriter(str(path)) as writer:
         writer.write(_request("serving_default", "slices", slices[:1]))
-        writer.write(_request("slices_bytes", "slices_bytes", [one.astype("<f4").tobytes() for one in slices]))
+        writer.write(
+            _request("slices_bytes", "slices_bytes", [one.astype("<f4").tobytes() for one in slices])
+        )
 
 
 def phantom_slices(card: ModelCard) -> np.ndarray:
