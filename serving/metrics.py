@@ -24,11 +24,10 @@ class Metrics:
         self.registry.register(self.requests)
         self.latency = self._histogram("request_latency", "entrypoint")
         self.runtime = self._histogram("runtime_latency", "runtime")
-        for name, text, value in (
-            ("raxnet_worker_restarts", "Starts of the process with the models after the first", restarts),
-            ("raxnet_worker_up", "1 while the process with the models can be asked", up),
-        ):
-            Gauge(name, text, registry=self.registry).set_function(lambda value=value: float(value()))
+        again = "Starts of the process with the models after the first"
+        Gauge("raxnet_worker_restarts", again, registry=self.registry).set_function(restarts)
+        there = "1 while the process with the models can be asked"
+        Gauge("raxnet_worker_up", there, registry=self.registry).set_function(up)
 
     def answered(self, model: str, code: str, seconds: float, seconds_running: float | None) -> None:
         """Counts a predict request.

@@ -206,7 +206,7 @@ def open_server(url: str, token: str | None = None) -> RestPredictor:
 
 def pack(slices: np.ndarray) -> list[str]:
     """(n, ...) float32 to n texts: little-endian, row-major, in base64."""
-    return [base64.b64encode(np.ascontiguousarray(one, "<f4")).decode() for one in slices]
+    return [base64.b64encode(one.astype("<f4").tobytes()).decode() for one in slices]
 
 
 def unpack(rows: Any, shape: tuple[int, ...]) -> np.ndarray:

@@ -12,7 +12,7 @@ from types import FrameType
 from typing import Protocol
 
 import uvicorn
-from starlette.types import ASGIApp
+from starlette.types import Receive, Scope, Send
 
 from lesions.errors import InputError
 
@@ -30,7 +30,8 @@ class Application(Protocol):
     async def close(self) -> None:
         """Called when all is answered."""
 
-    __call__: ASGIApp
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answers one request."""
 
 
 def bind(host: str, port: int) -> socket.socket:

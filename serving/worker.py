@@ -9,6 +9,7 @@ import asyncio
 import logging
 import signal
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
@@ -151,10 +152,10 @@ class Worker:
         self._since = time.monotonic()
 
     async def _ask(self, message: tuple[Any, ...] | None, seconds: float) -> Any:
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(
-            self._thread, _exchange, self._process, self._pipe, message, seconds
-        )
+        process, pipe, loop = self._process, self._pipe, asyncio.get_running_loop()
+        if process is None or pipe is None:
+            raise WorkerDiedError
+        return await loop.run_in_executor(self._thread, _exchange, process, pipe, message, seconds)
 
     def _ended(self, process: BaseProcess | None) -> None:
         """Called when it is gone, however that was found out; only the first call counts."""
@@ -251,7 +252,7 @@ def _array(value: Any) -> np.ndarray:
     return np.array(value, object) if isinstance(value, bytes) else np.asarray(value)
 
 
-_ACTIONS = {"load": _load, "unload": _unload, "predict": _predict}
+_ACTIONS: dict[str, Callable[..., Any]] = {"load": _load, "unload": _unload, "predict": _predict}
 
 
 def _translated(error: Exception) -> RestError:

@@ -11,6 +11,7 @@ from lesions.errors import InputError
 
 HELP = "serve models over TensorFlow Serving's REST API"
 EXAMPLE = "raxnet serve serving_models --rest-port 8501"
+EVERYWHERE = ("0.0.0.0", "::")  # addresses to listen on, but no server's name
 TOKEN = "RAXNET_TOKEN"  # environment variable, the client's too: a command line is for everybody to read
 
 
@@ -78,7 +79,8 @@ def run(args: argparse.Namespace) -> int:
         if version not in found.get(model, {}):
             raise InputError(f"--label {model}/{label}={version}: {args.models} has no such version")
     taken = run_server.bind(args.host, args.rest_port)
-    guard = Guard((*LOCAL, args.host, *args.allowed_host), os.environ.get(TOKEN), args.max_body << 20)
+    names = [args.host] if args.host not in EVERYWHERE else []
+    guard = Guard((*LOCAL, *names, *args.allowed_host), os.environ.get(TOKEN), args.max_body << 20)
     store = ModelStore(args.models, Worker(args.timeout), labels, args.drain)
 
     def ready() -> None:
@@ -93,6 +95,8 @@ def run(args: argparse.Namespace) -> int:
 def _check(args: argparse.Namespace) -> None:
     if not args.models.is_dir():
         raise InputError(f"{args.models}: no such folder of models; check the path")
+    if not args.host:
+        raise InputError("--host: expected an address, found none; 0.0.0.0 listens on all of them")
     for name, value, least in (
         ("--timeout", args.timeout, 0.001),
         ("--drain", args.drain, 0),

@@ -17,7 +17,7 @@ from serving.rest_api.signature import Signature, TensorInfo, check_shape, shape
 B64 = "b64"
 MOST_DIMENSIONS = 32  # NumPy's; TensorFlow has 254
 _FLOATS = {"DT_FLOAT": np.float32, "DT_DOUBLE": np.float64}
-_INTEGERS = {
+_INTEGERS: dict[str, Any] = {
     "DT_INT8": np.int8,
     "DT_INT16": np.int16,
     "DT_INT32": np.int32,

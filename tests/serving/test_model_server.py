@@ -30,6 +30,8 @@ def folder(tmp_path_factory):
     save_half_plus_two(models / "default/00000123")
     save_half_plus_two(models / TWO / "123")
     save_zoo(models / "zoo/7")
+    for version in (1, 2):
+        save_half_plus_two(models / f"labeled/{version}", version)
     (models / "releases").mkdir()
     (models / "releases/20260101T000000Z.json").write_text("{}")
     return models
@@ -37,7 +39,8 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def server(folder):
-    one = Server(folder, "--label", f"{TWO}/Version_Label=123", "--drain", "1", "--max-body", "2")
+    labels = ("--label", f"{TWO}/Version_Label=123", "--label", "labeled/old=1")
+    one = Server(folder, *labels, "--drain", "1", "--max-body", "2")
     yield one
     status, errors = one.stop()
     assert status == 0, errors
@@ -81,7 +84,7 @@ def test_exchange_of_the_conformance_file(server, case):
 
 
 def test_it_says_what_it_serves_and_where(server):
-    assert server.greeting.startswith(f"serving default 123, {TWO} 123, zoo 7 at http://127.0.0.1:")
+    assert server.greeting.startswith(f"serving default 123, labeled 2, {TWO} 123, zoo 7 at http://127.0.0.1:")
 
 
 def test_curl(server):
@@ -204,6 +207,16 @@ def test_names_are_matched_as_tensorflow_serving_does(server):
     for path in ("/", "/v2/models/default", "/health"):
         response = server.client.get(path)
         assert (response.status_code, response.headers["content-type"]) == (404, "text/html; charset=utf-8")
+
+
+def test_a_labeled_version_is_served_beside_the_newest(server):
+    time.sleep(3)  # longer than a replaced version is kept
+    found = {}
+    for which in ("", "/labels/old", "/versions/1", "/versions/2"):
+        response = server.client.post(f"/v1/models/labeled{which}:predict", content='{"instances": [0]}')
+        found[which] = response.json()["predictions"]
+    assert found == {"": [2.0], "/labels/old": [1.0], "/versions/1": [1.0], "/versions/2": [2.0]}
+    assert states(server, "labeled") == {2: "AVAILABLE", 1: "AVAILABLE"}
 
 
 def test_gzip_in_and_what_only_says_so(server):
@@ -383,6 +396,9 @@ def test_a_pushed_version_is_served_a_broken_one_is_not_and_deleted_ones_are_rep
     (nine,) = server.client.get("/v1/models/pushed/versions/9").json()["model_version_status"]
     assert nine["status"]["error_code"] != "OK"
     assert nine["status"]["error_message"]
+    save_half_plus_two(folder / ".late", 9.0)  # a copy that took its time
+    shutil.copytree(folder / ".late", folder / "pushed/9", dirs_exist_ok=True)
+    until(lambda: ask() == [9.0])
     shutil.rmtree(folder / "pushed/9")
     shutil.rmtree(folder / "pushed/8")
     until(lambda: ask() == [7.0])
