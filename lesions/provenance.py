@@ -38,6 +38,7 @@ class ModelCard:
         software: Package versions.
         members: The validation folds of the models that are averaged in it; empty for a single model.
         context: Offsets of the slices that the network sees along the plane's normal, 0 the one that it segments.
+        weights: SHA-256 of its weights; "" in models exported before it was kept.
     """
 
     plane: str
@@ -58,6 +59,7 @@ class ModelCard:
     software: dict[str, str] = field(default_factory=dict)
     members: tuple[int, ...] = ()
     context: Context = ONE_SLICE
+    weights: str = ""
 
     @property
     def asked_with(self) -> tuple[int, ...]:
@@ -73,8 +75,12 @@ class ModelCard:
         """Writes the card into a SavedModel's folder."""
         path = model / CARD_FILE
         path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(self.as_json())
+
+    def as_json(self) -> str:
+        """The card as text; `card_from_json` reads it."""
         content = asdict(self) | {"grid": self.grid.as_json(), "format": CARD_FORMAT}
-        path.write_text(json.dumps(content, indent=2) + "\n")
+        return json.dumps(content, indent=2) + "\n"
 
 
 def statement(dataset: str, subjects: int, phantom: bool) -> str:
@@ -95,16 +101,32 @@ def read_card(model: Path) -> ModelCard:
     """
     path = model / CARD_FILE
     try:
-        content: dict[str, Any] = json.loads(path.read_text())
+        return card_from_json(path.read_text(), str(path))
+    except FileNotFoundError:
+        raise InputError(f"{model}: no raxnet model here ({CARD_FILE} is missing); check --models") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: damaged ({error}); export the model again") from None
+
+
+def card_from_json(text: str, where: str) -> ModelCard:
+    """Reads the text of `ModelCard.as_json`.
+
+    Args:
+        text: The text.
+        where: Where it came from, for the error.
+
+    Raises:
+        InputError: It is damaged, or of another format.
+    """
+    try:
+        content: dict[str, Any] = json.loads(text)
         if content.pop("format") != CARD_FORMAT:
-            raise InputError(f"{path}: written by another version; export the model again")
+            raise InputError(f"{where}: written by another version; export the model again")
         content["grid"] = grid_from_json(content["grid"])
         rows, columns = content["canvas"]
         content["canvas"] = (tuple(rows), tuple(columns))
         content["members"] = tuple(content.get("members", ()))
         content["context"] = tuple(content.get("context", ONE_SLICE))
         return ModelCard(**content)
-    except FileNotFoundError:
-        raise InputError(f"{model}: no raxnet model here ({CARD_FILE} is missing); check --models") from None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise InputError(f"{path}: damaged ({error}); export the model again") from None
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InputError(f"{where}: damaged ({error}); export the model again") from None

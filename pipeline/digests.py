@@ -56,7 +56,7 @@ CODE = {
         "trainer/statistics.py",
         "trainer/networks",
     ),
-    "Export": ("trainer/signatures.py", "trainer/job.py"),
+    "Export": ("trainer/signatures.py", "trainer/warmup.py", "trainer/job.py"),
     "SliceEvaluator": (
         *SUMMARIES,
         "trainer/input.py",
@@ -67,6 +67,8 @@ CODE = {
     ),
     "FoldSelector": (
         "lesions/provenance.py",
+        "trainer/signatures.py",
+        "trainer/warmup.py",
         "trainer/ensemble.py",
         "components/baseline.py",
         "components/fold_selector.py",

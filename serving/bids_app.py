@@ -138,6 +138,7 @@ def _one(
     scan: InputScan, out: Path, predictor: Predictor, progress: Progress | None, **options: Any
 ) -> tuple[dict[str, Any], bool]:
     volume = nifti.read(scan.path)
+    predictor = predictor.pinned()
     facts = sidecar.key(scan, predictor, **options)
     former = _former(scan, out)
     if former and all(former.get(name) == value for name, value in facts.items()):

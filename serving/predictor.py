@@ -39,9 +39,18 @@ class Predictor(Protocol):
     def identity(self, plane: str) -> dict[str, str]:
         """What tells this very model from others: "version" and "sha256"."""
 
+    @property
+    def slices_at_once(self) -> int:
+        """How many slices `predict` is best given."""
+
+    def pinned(self) -> Predictor:
+        """The models as they are now, which stay the same for one volume, whatever is pushed meanwhile."""
+
 
 class SavedModelPredictor:
     """SavedModels, loaded when first used."""
+
+    slices_at_once = SLICES_PER_CALL
 
     def __init__(self, folders: Mapping[str, Path], version: str | None = None) -> None:
         """Reads the models' cards.
@@ -59,7 +68,7 @@ class SavedModelPredictor:
         self._version = version
         self._cards = {plane: read_card(folder) for plane, folder in self._folders.items()}
         self._loaded: dict[str, tuple[Any, Callable[..., Any]]] = {}
-        _check_cards(self._folders, self._cards)
+        check_cards(self._folders, self._cards)
 
     @property
     def planes(self) -> tuple[str, ...]:
@@ -73,6 +82,10 @@ class SavedModelPredictor:
     def identity(self, plane: str) -> dict[str, str]:
         """The version (the folder's name), and a digest over all files of the model."""
         return self._identities[plane]
+
+    def pinned(self) -> SavedModelPredictor:
+        """Itself: its folders were chosen when it was opened."""
+        return self
 
     @cached_property
     def _identities(self) -> dict[str, dict[str, str]]:
@@ -172,13 +185,19 @@ def folder_digest(folder: Path) -> str:
     return digest.hexdigest()
 
 
-def _check_cards(folders: Mapping[str, Path], cards: Mapping[str, ModelCard]) -> None:
+def check_cards(sources: Mapping[str, Path | str], cards: Mapping[str, ModelCard]) -> None:
+    """Raises InputError where models do not belong together.
+
+    Args:
+        sources: Where each plane's model comes from, for the error.
+        cards: Their cards.
+    """
     first = next(iter(cards))
     for plane, card in cards.items():
         if card.plane != plane:
-            raise InputError(f"{folders[plane]}: a model of {card.plane} slices; move it to its own folder")
+            raise InputError(f"{sources[plane]}: a model of {card.plane} slices; move it to its own folder")
         if not card.grid.same_as(cards[first].grid):
             raise InputError(
-                f"{folders[plane]}: trained on grid {card.grid.shape}, {first} on {cards[first].grid.shape}; "
+                f"{sources[plane]}: trained on grid {card.grid.shape}, {first} on {cards[first].grid.shape}; "
                 "give models of one grid"
             )

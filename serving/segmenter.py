@@ -13,7 +13,7 @@ from lesions.grid import Grid, Volume, resample
 from lesions.mni import MniCheck, mni_check
 from lesions.progress import Progress
 from lesions.slices import ONE_SLICE, Context
-from serving.predictor import SLICES_PER_CALL, Predictor
+from serving.predictor import Predictor
 
 RULES = {"mean": fusion.fuse_mean, "majority": fusion.fuse_majority}
 BLURRED = 1e-3  # of the maximum: what reslicing spreads into empty slices stays below
@@ -173,8 +173,8 @@ def _predict(
         for view, rows in zip(views, filled[plane], strict=True):
             stack = slices.cut(view, plane)
             answer = np.zeros(stack.shape, np.float32)
-            for start in range(0, len(rows), SLICES_PER_CALL):
-                some = rows[start : start + SLICES_PER_CALL]
+            for start in range(0, len(rows), predictor.slices_at_once):
+                some = rows[start : start + predictor.slices_at_once]
                 answer[some] = predictor.predict(plane, _asked(stack, some, context, rows))
                 done += len(some)
                 if progress:

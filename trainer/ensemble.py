@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import logging
+import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -10,20 +10,29 @@ from pathlib import Path
 import tensorflow as tf
 
 from lesions.provenance import ModelCard, read_card
+from trainer import signatures
 
 
 class Ensemble(tf.Module):
     """Exported models whose answers are averaged."""
 
-    def __init__(self, folders: Sequence[Path]):
-        """Args: folders: Their SavedModels."""
+    def __init__(self, folders: Sequence[Path], asked_with: tuple[int, ...]):
+        """Args: folders: Their SavedModels. asked_with: Shape of a slice, or of a stack of slices."""
         super().__init__(name="raxnet_ensemble")
+        self.asked_with = list(asked_with)
         self.members = [tf.saved_model.load(str(folder)) for folder in folders]
 
     def serve(self, slices: tf.Tensor) -> dict[str, tf.Tensor]:
         """serving_default: slices, or stacks of them -> mean probabilities (N, height, width)."""
+        slices = tf.ensure_shape(slices, [None, *self.asked_with])
         answers = [m.signatures["serving_default"](slices=slices)["probabilities"] for m in self.members]
         return {"probabilities": tf.add_n(answers) / len(answers)}
+
+    def serve_bytes(self, slices_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
+        """slices_bytes: what `serve` does, packed (see `signatures.unpack`)."""
+        slices_bytes = tf.ensure_shape(slices_bytes, [None])
+        answer = self.serve(signatures.unpack(slices_bytes, self.asked_with))
+        return {"probabilities_bytes": signatures.pack(answer["probabilities"])}
 
 
 def export_ensemble(folders: Sequence[Path], output: Path) -> ModelCard:
@@ -39,13 +48,6 @@ def export_ensemble(folders: Sequence[Path], output: Path) -> ModelCard:
         The card written into the model.
     """
     cards = [read_card(folder) for folder in folders]
-    module = Ensemble(folders)
-    serve = tf.function(
-        module.serve, input_signature=[tf.TensorSpec([None, *cards[0].asked_with], tf.float32, "slices")]
-    )
-    level = logging.getLogger("absl").level
-    tf.saved_model.save(module, str(output), signatures={"serving_default": serve})
-    logging.getLogger("absl").setLevel(level)  # saving leaves another one behind
     card = replace(
         cards[0],
         fold=0,
@@ -56,6 +58,7 @@ def export_ensemble(folders: Sequence[Path], output: Path) -> ModelCard:
         epochs=sum(card.epochs for card in cards),
         best_epoch=0,
         parameters=sum(card.parameters for card in cards),
+        weights=hashlib.sha256("".join(card.weights for card in cards).encode()).hexdigest(),
     )
-    card.write(output)
+    signatures.save(Ensemble(folders, card.asked_with), output, card.asked_with, card)
     return card

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 
 from lesions.grid import Grid, grid_from_json
 from lesions.progress import LOGGER
@@ -142,7 +143,6 @@ def export(training: Training, model: keras.Model, state: checkpoint.State, outp
     padding = canvas(facts.grid.shape, training.plane)
     index, validation = _indexes(training)
     context = networks.get(training.settings.network).context
-    signatures.export(model, shape, padding, output, context)
     card = ModelCard(
         plane=training.plane,
         fold=training.fold,
@@ -161,10 +161,19 @@ def export(training: Training, model: keras.Model, state: checkpoint.State, outp
         parameters=model.count_params(),
         software={package: metadata.version(package) for package in ("tensorflow", "keras", "numpy")},
         context=context,
+        weights=weights_digest(model),
     )
-    card.write(output)
+    signatures.export(model, shape, padding, output, context, card)
     fit.write_history(output / HISTORY, state.history)
     return card
+
+
+def weights_digest(model: keras.Model) -> str:
+    """SHA-256 over a network's weights, in its own order."""
+    digest = hashlib.sha256()
+    for weight in model.get_weights():
+        digest.update(np.ascontiguousarray(weight).tobytes())
+    return digest.hexdigest()
 
 
 def _indexes(training: Training) -> tuple[input.Index, input.Index]:

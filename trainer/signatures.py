@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import keras
 import tensorflow as tf
 
+from lesions.provenance import ModelCard
 from lesions.slices import ONE_SLICE, Canvas, Context
-from trainer import records
+from trainer import records, warmup
 
 MICRO_BATCH = 16  # slices in the network at a time, however many are asked for
+FLOAT_BYTES = 4
 THRESHOLD = 0.5
 Function = Callable[[tf.Tensor], tf.Tensor]
 
@@ -68,6 +71,16 @@ class PlaneModel(tf.Module):
         spec = tf.TensorSpec([None, self.height, self.width], tf.float32)
         return {"probabilities": self.in_micro_batches(self.probabilities, stacks, spec)}
 
+    def serve_bytes(self, slices_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
+        """slices_bytes: what `serve` does, packed (see `unpack`), so that REST carries base64, not digits."""
+        slices_bytes = tf.ensure_shape(slices_bytes, [None])
+
+        def packed(some: tf.Tensor) -> tf.Tensor:
+            return pack(self.probabilities(unpack(some, (self.slices, self.height, self.width))))
+
+        answer = self.in_micro_batches(packed, slices_bytes, tf.TensorSpec([None], tf.string))
+        return {"probabilities_bytes": answer}
+
     def count(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
         """counts: serialized records -> true positives, false positives, false negatives of each target slice.
 
@@ -86,14 +99,52 @@ class PlaneModel(tf.Module):
         return tf.stack([tf.reduce_sum(tf.cast(pair, tf.int64), axis=[1, 2]) for pair in pairs], axis=1)
 
 
+def unpack(packed: tf.Tensor, shape: Sequence[int]) -> tf.Tensor:
+    """(N,) strings, each the little-endian float32 of an array of `shape` in row-major order, to (N, *shape)."""
+    size = math.prod(shape) * FLOAT_BYTES
+    wanted = f"each string must hold {' x '.join(map(str, shape))} little-endian float32, {size} bytes"
+    whole = tf.debugging.assert_equal(tf.strings.length(packed), size, wanted)
+    with tf.control_dependencies([whole]):
+        return tf.reshape(tf.io.decode_raw(packed, tf.float32), [-1, *shape])
+
+
+def pack(arrays: tf.Tensor) -> tf.Tensor:
+    """The inverse of `unpack`, (N, ...) float32 to (N,) strings.
+
+    TensorFlow has no operation for it: a serialized tensor ends in its raw values, and these are cut off.
+    """
+    size = tf.size(arrays[:1]) * FLOAT_BYTES
+
+    def one(array: tf.Tensor) -> tf.Tensor:
+        return tf.strings.substr(tf.io.serialize_tensor(array), -size, size)
+
+    return tf.map_fn(one, arrays, fn_output_signature=tf.TensorSpec([], tf.string))
+
+
+class CardTeller(tf.Module):
+    """Tells a model's card, so that a client of a server knows the grid and the training data."""
+
+    def __init__(self, card: ModelCard):
+        """Args: card: The card."""
+        super().__init__(name="raxnet_card")
+        self.text = card.as_json()
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, "query")])
+    def tell(self, query: tf.Tensor) -> dict[str, tf.Tensor]:
+        """card: (N,) anything -> (N,) the card as JSON."""
+        query = tf.ensure_shape(query, [None])
+        return {"card": tf.fill(tf.shape(query), self.text)}
+
+
 def export(
     network: keras.Model,
     shape: tuple[int, int],
     padding: Canvas,
     folder: Path,
     context: Context = ONE_SLICE,
+    card: ModelCard | None = None,
 ) -> None:
-    """Writes a SavedModel with the signatures `serving_default` and `counts`.
+    """Writes a SavedModel with the signatures `serving_default`, `slices_bytes`, `counts` and, with a card, `card`.
 
     Args:
         network: Trained, from (N, rows, columns, slices) in [0, 255] to probabilities (N, rows, columns, 1).
@@ -101,12 +152,43 @@ def export(
         padding: The canvas.
         folder: Where saved_model.pb goes.
         context: Offsets of the slices that the network sees.
+        card: What it was trained on; written into the model, with warm-up requests for TF Serving.
     """
     module = PlaneModel(network, shape, padding, context)
-    slices = tf.TensorSpec([None, *module.stacked, *shape], tf.float32, "slices")
     examples = tf.TensorSpec([None, *module.stacked], tf.string, "examples")
-    serve = tf.function(module.serve, input_signature=[slices])
     count = tf.function(module.count, input_signature=[examples])
+    save(module, folder, (*module.stacked, *shape), card, counts=count)
+
+
+def save(
+    module: tf.Module,
+    folder: Path,
+    asked_with: tuple[int, ...],
+    card: ModelCard | None = None,
+    **more: tf.types.experimental.PolymorphicFunction,
+) -> None:
+    """Saves a module that has `serve` and `serve_bytes`, and a card beside it.
+
+    Args:
+        module: The module.
+        folder: Where saved_model.pb goes.
+        asked_with: Shape of a slice, or of a stack of slices.
+        card: Written into the model.
+        **more: Further signatures.
+    """
+    slices = tf.TensorSpec([None, *asked_with], tf.float32, "slices")
+    packed = tf.TensorSpec([None], tf.string, "slices_bytes")
+    functions = {
+        "serving_default": tf.function(module.serve, input_signature=[slices]),
+        "slices_bytes": tf.function(module.serve_bytes, input_signature=[packed]),
+        **more,
+    }
+    if card:
+        module.teller = CardTeller(card)
+        functions["card"] = module.teller.tell
     level = logging.getLogger("absl").level
-    tf.saved_model.save(module, str(folder), signatures={"serving_default": serve, "counts": count})
+    tf.saved_model.save(module, str(folder), signatures=functions)
     logging.getLogger("absl").setLevel(level)  # saving leaves another one behind
+    if card:
+        card.write(folder)
+        warmup.write(folder, card)

@@ -16,6 +16,7 @@ COMMANDS = (
     "run",
     "train",
     "segment",
+    "serve",
     "check",
     "stats",
     "folds",

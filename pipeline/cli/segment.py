@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,13 +14,13 @@ from lesions.progress import to_log
 
 if TYPE_CHECKING:
     from serving.bids_app import Outcome
-    from serving.predictor import SavedModelPredictor
+    from serving.predictor import Predictor
 
 HELP = "segment T1 scans: lesion masks as a BIDS derivative"
 EXAMPLE = "raxnet segment scan.nii.gz masks --models serving_models"
 LEVELS = ("participant", "group")
 MODELS = Path("serving_models")
-USAGE = "raxnet segment INPUT [INPUT ...] OUT [participant|group] [--models DIR] [options]"
+USAGE = "raxnet segment INPUT [INPUT ...] OUT [participant|group] [--models DIR | --server URL] [options]"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -32,7 +33,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="NIfTI files or BIDS folders, then the output folder, then the level: participant (default) "
         "segments, group writes one table of the masks in OUT",
     )
-    parser.add_argument("--models", type=Path, help=f"folder of trained models (default: ./{MODELS})")
+    where = parser.add_mutually_exclusive_group()
+    where.add_argument("--models", type=Path, help=f"folder of trained models (default: ./{MODELS})")
+    where.add_argument(
+        "--server",
+        metavar="URL",
+        help="models of a server instead: `raxnet serve` or TensorFlow Serving, http://HOST:8501; a token is taken "
+        "from the environment variable RAXNET_TOKEN",
+    )
     parser.add_argument("--rule", default="mean", choices=("mean", "majority"), help="fusion of the planes")
     parser.add_argument(
         "--threshold", type=float, default=0.5, help="lesion at this probability (default: 0.5)"
@@ -61,9 +69,9 @@ def run(args: argparse.Namespace) -> int:
         print(f"table: {bids_app.group(out)}")
         return 0
     scans = bids.find_scans(inputs, args.participant_label)
-    predictor = _open(args.models)
+    predictor = _open_server(args.server) if args.server else _open(args.models)
     say = sys.stderr if args.json else sys.stdout
-    print(f"device: {device.describe()}", file=say)
+    print(f"server: {args.server}" if args.server else f"device: {device.describe()}", file=say)
     print(f"models: {', '.join(predictor.planes)}. {sidecar.statement(predictor)}", file=say, flush=True)
     outcomes = []
     progress = to_log("segmenting")
@@ -86,7 +94,13 @@ def split_paths(paths: list[str]) -> tuple[list[str], Path, str]:
     return rest[:-1], Path(rest[-1]), level
 
 
-def _open(models: Path | None) -> SavedModelPredictor:
+def _open_server(url: str) -> Predictor:
+    from serving.rest_client import TOKEN, open_server
+
+    return open_server(url, os.environ.get(TOKEN))
+
+
+def _open(models: Path | None) -> Predictor:
     from serving.predictor import open_models
 
     if models is None and not MODELS.is_dir():

@@ -43,6 +43,8 @@ def formula(plane, slices):
 class Spy:
     """A predictor of the formula that keeps what it was asked."""
 
+    slices_at_once = 16
+
     def __init__(self, grid=ASYMMETRIC, planes=PLANES, phantom=True, answer=formula):
         self.planes = tuple(planes)
         self.cards = {plane: make_card(plane, grid, phantom) for plane in self.planes}
@@ -55,6 +57,9 @@ class Spy:
 
     def identity(self, plane):
         return {"version": self.name, "sha256": f"{plane}{self.name}"}
+
+    def pinned(self):
+        return self
 
     def predict(self, plane, slices):
         self.asked[plane].append(slices.copy())
@@ -69,6 +74,8 @@ def save_model(folder, plane, grid=ASYMMETRIC, phantom=True, share=None, output=
     """Writes a SavedModel of the formula, as the pipeline exports one."""
     import tensorflow as tf
 
+    from trainer import signatures
+
     x, y, z = grid.shape
     height, width = {"axial": (x, y), "sagittal": (y, z), "coronal": (x, z)}[plane]
 
@@ -77,14 +84,15 @@ def save_model(folder, plane, grid=ASYMMETRIC, phantom=True, share=None, output=
             super().__init__()
             self.share = tf.Variable(share or SHARE[plane], dtype=tf.float32)
 
-        @tf.function(input_signature=[tf.TensorSpec([None, height, width], tf.float32, name="slices")])
         def serve(self, slices):
             rows = tf.linspace(0.0, 0.1, height)[None, :, None]
             return {output: tf.clip_by_value(self.share * slices / BRIGHT + rows, 0.0, 1.0)}
 
-    model = Model()
-    tf.saved_model.save(model, str(folder), signatures={"serving_default": model.serve})
-    make_card(plane, grid, phantom).write(folder)
+        def serve_bytes(self, slices_bytes):
+            answer = self.serve(signatures.unpack(slices_bytes, (height, width)))
+            return {"probabilities_bytes": signatures.pack(answer[output])}
+
+    signatures.save(Model(), folder, (height, width), make_card(plane, grid, phantom))
     return folder
 
 

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from lesions.provenance import read_card
+from lesions.provenance import card_from_json, read_card
 from lesions.slices import canvas, slice_shape
 from tests.serving.conftest import make_card
 from tests.trainer.conftest import GRID
@@ -48,6 +48,10 @@ def test_the_mean_of_two_networks(tmp_path):
     model = tf.saved_model.load(str(tmp_path / "mean"))
     np.testing.assert_allclose(answer(model, slices), np.mean(single, axis=0), atol=1e-6)
     assert answer(model, slices[:0]).shape == (0, *SHAPE)
-    assert set(model.signatures) == {"serving_default"}
+    assert set(model.signatures) == {"serving_default", "slices_bytes", "card"}
+    packed = model.signatures["slices_bytes"](slices_bytes=tf.constant([one.tobytes() for one in slices]))
+    assert packed["probabilities_bytes"].numpy().tolist() == [one.tobytes() for one in answer(model, slices)]
+    (told,) = model.signatures["card"](query=tf.constant([""]))["card"].numpy()
+    assert card_from_json(told.decode(), "signature") == card
     assert read_card(tmp_path / "mean") == card
     assert card.members == (1, 2)

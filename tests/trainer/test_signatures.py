@@ -3,12 +3,13 @@
 import numpy as np
 import pytest
 import tensorflow as tf
+from tensorflow_serving.apis import prediction_log_pb2
 
-from lesions.provenance import read_card
+from lesions.provenance import card_from_json, read_card
 from lesions.slices import canvas, slice_shape
 from tests.trainer.conftest import GRID
 from tests.trainer.stages import settled
-from trainer import checkpoint, fit, input, job, networks, records, signatures
+from trainer import checkpoint, fit, input, job, networks, records, signatures, warmup
 from trainer.networks import NETWORKS
 from trainer.settings import TrainingSettings
 
@@ -61,6 +62,43 @@ def test_any_number_of_slices_is_answered_slice_by_slice(exported, n):
     answer = ask(exported, slices[:n])
     assert answer.shape == (n, *SHAPE)
     np.testing.assert_allclose(answer, ask(exported, slices)[:n], atol=ROUNDING)
+
+
+def ask_packed(exported, strings):
+    return exported[1].signatures["slices_bytes"](slices_bytes=tf.constant(strings, tf.string))
+
+
+@pytest.mark.parametrize("n", [0, 1, 17])
+def test_packed_slices_are_answered_with_the_same_bits(exported, n):
+    slices = raw(n, exported[2])
+    answer = ask_packed(exported, [one.astype("<f4").tobytes() for one in slices])
+    assert list(answer) == ["probabilities_bytes"]
+    expected = [one.astype("<f4").tobytes() for one in ask(exported, slices)]
+    assert answer["probabilities_bytes"].numpy().tolist() == expected
+
+
+@pytest.mark.parametrize("wrong", [b"", b"abc", bytes(4), "one voxel short", "one voxel more"])
+def test_strings_of_another_length_are_refused_and_the_rule_said(exported, wrong):
+    good = raw(1, exported[2])[0].tobytes()
+    wrong = {"one voxel short": good[:-4], "one voxel more": good + bytes(4)}.get(wrong, wrong)
+    for strings in ([wrong], [good, wrong]):
+        with pytest.raises(tf.errors.InvalidArgumentError, match=rf"float32, {len(good)} bytes"):
+            ask_packed(exported, strings)
+
+
+def test_every_signature_refuses_another_rank_before_it_computes(exported):
+    """Otherwise a convolution of the wrong rank ends the server's whole process (serving.md, 5.4)."""
+    infer = exported[1].signatures
+    good = raw(1, exported[2])
+    wrong = {
+        "serving_default": {"slices": tf.constant(good[0])},
+        "slices_bytes": {"slices_bytes": tf.constant(good[0].tobytes())},
+        "counts": {"examples": tf.constant("")},
+    }
+    assert set(wrong) == set(infer)
+    for name, inputs in wrong.items():
+        with pytest.raises(tf.errors.InvalidArgumentError, match="not compatible with expected shape"):
+            infer[name](**inputs)
 
 
 def test_units_do_not_matter_and_an_empty_slice_stays_empty(exported):
@@ -118,10 +156,36 @@ def test_a_job_leaves_a_model_that_says_what_it_is(examples, tmp_path):
     card = job.export(one, *job.train(one), tmp_path / "model")
     assert one.finished
     assert read_card(tmp_path / "model") == card
+    assert card.weights == job.weights_digest(one_network(one))
     assert (card.subjects, card.validation_subjects, card.phantom, card.parameters) == (4, 2, True, 4_837_473)
     assert "phantom" in card.statement()
     assert (tmp_path / "model" / job.HISTORY).is_file()
     assert len(list((tmp_path / "checkpoints/axial/fold_1").iterdir())) == 1
+
+
+def one_network(training):
+    """The network of a finished training."""
+    return job.train(training)[0]
+
+
+def test_a_model_tells_its_card_and_brings_warm_up_requests_that_it_answers(examples, tmp_path):
+    one = training(examples, tmp_path, batch_size=4, epochs=1, patience=1)
+    card = job.export(one, *job.train(one), tmp_path / "model")
+    infer = tf.saved_model.load(str(tmp_path / "model")).signatures
+    told = infer["card"](query=tf.constant(["", "x"]))["card"].numpy()
+    assert [card_from_json(text.decode(), "signature") for text in told] == [card, card]
+    records = [bytes(r.numpy()) for r in tf.data.TFRecordDataset(str(tmp_path / "model" / warmup.FILE))]
+    logs = [prediction_log_pb2.PredictionLog.FromString(record) for record in records]
+    counts = {}
+    for log in logs:
+        request = log.predict_log.request
+        inputs = {name: tf.constant(tf.make_ndarray(value)) for name, value in request.inputs.items()}
+        (answer,) = infer[request.model_spec.signature_name](**inputs).values()
+        counts[request.model_spec.signature_name] = len(answer)
+    assert counts == {"serving_default": 1, "slices_bytes": 16}
+    slices = warmup.phantom_slices(card)
+    assert slices.shape == (16, *card.asked_with)
+    assert (slices > 0).mean() > 0.2  # a head, not air
 
 
 def test_checkpoints_are_shared_by_runs_that_differ_in_length_only(examples, tmp_path):
