@@ -84,7 +84,9 @@ def test_exchange_of_the_conformance_file(server, case):
 
 
 def test_it_says_what_it_serves_and_where(server):
-    assert server.greeting.startswith(f"serving default 123, labeled 2, {TWO} 123, zoo 7 at http://127.0.0.1:")
+    assert server.greeting.startswith(
+        f"serving default 123, labeled 2, {TWO} 123, zoo 7 at http://127.0.0.1:"
+    )
 
 
 def test_curl(server):
