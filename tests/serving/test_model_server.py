@@ -10,6 +10,7 @@ import socket
 import subprocess
 import threading
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -221,6 +222,12 @@ def test_a_labeled_version_is_served_beside_the_newest(server):
     assert states(server, "labeled") == {2: "AVAILABLE", 1: "AVAILABLE"}
 
 
+def most_memory(server):
+    """The most that the server's own process ever had, kB."""
+    lines = Path(f"/proc/{server.process.pid}/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
+
+
 def test_gzip_in_and_what_only_says_so(server):
     body = gzip.compress(b'{"instances": [2]}')
     post = "/v1/models/default:predict"
@@ -228,11 +235,12 @@ def test_gzip_in_and_what_only_says_so(server):
         answer = server.client.post(post, content=body, headers={"Content-Encoding": coding})
         assert answer.json() == {"predictions": [3.0]}
         assert "content-encoding" not in answer.headers
-    bomb = gzip.compress(bytes(64 << 20))
+    bomb, before = gzip.compress(bytes(64 << 20)), most_memory(server)
     empty = "JSON Parse error: The document is empty"
     for wrong in (body[:-4], b"no gzip", b"", bomb):
         response = server.client.post(post, content=wrong, headers={"Content-Encoding": "gzip"})
         assert error_of(response, 400) == empty
+    assert most_memory(server) - before < 32 << 10  # the bomb was not unpacked and then judged
     assert error_of(server.client.post(post, content=body, headers={"Content-Encoding": "GZIP"}), 400)
 
 

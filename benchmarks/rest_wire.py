@@ -1,4 +1,4 @@
-"""What a plane costs on its way through REST, packed and as nested JSON: python benchmarks/serving.py.
+"""What a plane costs on its way through REST, packed and as nested JSON: python benchmarks/rest_wire.py.
 
 Slices are written into requests of 16, read by the model server, probabilities written into its answers, and read
 again, all by the code of the client and the server; no network and no TensorFlow. Nested JSON is what a user of
