@@ -174,7 +174,8 @@ def write(
     for plane in (p for p in config.planes if any(one.plane == p for one in done)):
         counts = _counts(done, folders, plane)
         subjects, scores = _scores(counts, facts.grid, seed)
-        tests = significance.compare(subjects, "dice", method="variant", seed=seed)
+        named = subjects.rename(columns={"dice": "3-D Dice"})  # for the sentences
+        tests = significance.compare(named, "3-D Dice", method="variant", seed=seed)
         for parts, frame in zip(made.values(), (scores, tests, subjects, counts), strict=True):
             frame.insert(0, "plane", plane)
             parts.append(frame)

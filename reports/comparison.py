@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from lesions.bootstrap import RESAMPLES
 from lesions.significance import ALPHA
@@ -86,8 +87,8 @@ def verdict(tests: pd.DataFrame) -> str:
         return "No pair has enough subjects to be tested."
     found = tested[tested["p_holm"] < ALPHA]
     text = (
-        f"Of {len(tested)} pairs, {len(found)} differ significantly in 3-D Dice at {ALPHA:g}, "
-        "after Holm's correction."
+        f"Pairs that differ significantly in 3-D Dice at {ALPHA:g}, after Holm's correction: "
+        f"{len(found)} of {len(tested)}."
     )
     if len(found) == len(tested):
         return text
@@ -141,7 +142,7 @@ def draw_dice(subjects: pd.DataFrame) -> Figure:
         axes.set_title(f"{plane}, n = {mine['subject'].nunique()}")
         axes.set_xlim(-0.02, 1.02)
         axes.set_yticks(range(len(names)), names)
-        axes.invert_yaxis()
+        axes.set_ylim(len(names) - 0.5, -0.5)
         axes.set_xlabel("3-D Dice of a subject")
     style.footnote(figure, "Bar: quartiles; white line: median; diamond: mean; dots: validation subjects.")
     return figure
@@ -171,6 +172,7 @@ def draw_curves(curves: Sequence[tuple[str, str, int, pd.DataFrame]]) -> Figure:
                 )
         axes.set_title(f"{panel[0]}, fold {panel[1]}")
         axes.set_xlabel("epoch")
+        axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
         axes.set_ylim(0, 1)
     for axes in list(grid.flat)[len(panels) :]:
         axes.set_visible(False)
