@@ -34,7 +34,6 @@ from trainer import fit, input, records
 from trainer.settings import TrainingSettings
 
 PLANE, FOLDS = "axial", 4
-HOT = 10.0  # a bright spot: one voxel of the slice at this many times its maximum
 
 
 @dataclass(frozen=True)
@@ -165,13 +164,6 @@ def same_weights(model: keras.Model, cohort: Cohort, shares: np.ndarray) -> pd.D
     return pd.DataFrame(rows).T
 
 
-def with_hot_spot(shares: np.ndarray) -> np.ndarray:
-    """Slices in which one corner voxel is HOT times the maximum, as a vessel or an artifact may be."""
-    hot = shares / np.float32(HOT)
-    hot[:, 0, 0] = 1.0
-    return hot
-
-
 def encode(kind: Kind, record: Slice, share: np.ndarray) -> bytes:
     """A record as `trainer.records` would write it."""
     mask = record.mask
@@ -249,8 +241,6 @@ def compare(cohort: Cohort, epochs: int) -> pd.DataFrame:
                     "One network, slices of subjects never trained on",
                     same_weights(model, cohort, cohort.shares),
                 )
-                hot = same_weights(model, cohort, with_hot_spot(cohort.shares))
-                said(f"The same, one voxel of each slice {HOT:g} times as bright as its maximum", hot)
             found = probabilities(model, cohort.padding, kind.seen(cohort.shares))
             scores = dice(found[lesion] > 0.5, cohort.truth[lesion])
             rows[f"{name}, seed {seed}"] = {"n": len(scores), "Dice": scores.mean(), "sd": scores.std()}

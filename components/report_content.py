@@ -24,6 +24,7 @@ from lesions.metadata import read_sheet
 from lesions.places import with_sheet
 from lesions.provenance import ModelCard, read_card, statement
 from lesions.statistics import Tables, read_tables
+from reports.comparisons import read_comparisons
 from reports.content import Picture, RunReport, Training
 
 SUBJECTS_3D = "subjects"  # prefix of the 3-D columns in SliceEvaluator's summary
@@ -50,7 +51,9 @@ class Folders:
     models: dict[str, Path]
 
 
-def gather(folders: Folders, configuration: str, metadata: str, versions: dict[str, str]) -> RunReport:
+def gather(
+    folders: Folders, configuration: str, metadata: str, versions: dict[str, str], comparisons: Path
+) -> RunReport:
     """Reads everything that the page shows.
 
     Args:
@@ -58,6 +61,7 @@ def gather(folders: Folders, configuration: str, metadata: str, versions: dict[s
         configuration: YAML text.
         metadata: The data set's metadata sheet; empty where there is none.
         versions: Component -> digest of the code that it ran.
+        comparisons: Where `raxnet compare` leaves what it finds.
     """
     known, fused = read_manifest(folders.manifest), folders.evaluation
     measured, folds = read_tables(folders.tables), pd.read_csv(folders.fold_map / "folds.csv")
@@ -89,6 +93,7 @@ def gather(folders: Folders, configuration: str, metadata: str, versions: dict[s
         validation=pd.concat(
             [_validation(p, f, chosen[p]["members"]) for p, f in folders.selections.items()]
         ),
+        comparisons=read_comparisons(comparisons),
         holdout=holdout,
         scores=pd.read_csv(fused / "scores.csv"),
         by_category=pd.read_csv(fused / "by_category.csv"),

@@ -28,6 +28,8 @@ def ReportGen(
     versions: Parameter[str],
     metadata: Parameter[str] = "",
     metadata_digest: Parameter[str] = "",
+    comparisons: Parameter[str] = "",
+    comparisons_digest: Parameter[str] = "",
     selection_axial: InputArtifact[artifacts.Selection] = None,
     selection_sagittal: InputArtifact[artifacts.Selection] = None,
     selection_coronal: InputArtifact[artifacts.Selection] = None,
@@ -51,6 +53,8 @@ def ReportGen(
         versions: JSON: component -> digest of its code, for the page.
         metadata: The data set's metadata sheet; empty where there is none.
         metadata_digest: Of its content: TFX's cache sees the path alone.
+        comparisons: Where `raxnet compare` leaves what it finds.
+        comparisons_digest: Of that, for the same reason.
         selection_axial: Histories and slice metrics; likewise the other planes, those that are trained.
         selection_sagittal: See above.
         selection_coronal: See above.
@@ -71,5 +75,5 @@ def ReportGen(
         selections={plane: Path(a.uri) for plane, a in selections.items() if a is not None},
         models={plane: Path(a.uri) for plane, a in models.items() if a is not None},
     )
-    content = gather(folders, configuration, metadata, json.loads(versions))
+    content = gather(folders, configuration, metadata, json.loads(versions), Path(comparisons))
     write_report(content, Path(report.uri) / PAGE)

@@ -23,7 +23,7 @@ from lesions.files import read_table, write_bytes, write_csv, write_table, write
 from lesions.progress import LOGGER
 from lesions.summaries import PUBLISHED, protocols
 from pipeline import console, device, local_runner, trainings
-from pipeline.config import Config
+from pipeline.config import COMPARE, Config
 from pipeline.digests import code_digest
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(LOGGER)
 LOSSES, MODELS = "losses", "models"
-FOLDER, PAGE = "compare", "tables.md"
+PAGE = "tables.md"
 FACTS, SLICES, HISTORY = "facts.json", "slices", "history.csv"
 
 
@@ -104,7 +104,7 @@ def compare(config: Config, kind: str) -> Path:
             write(config, kind, done, folders, [f"{one.name}: {why}" for one, why in failed])
     if failed:
         raise WorkError(trainings.told(failed))
-    return config.root / FOLDER / kind
+    return config.root / COMPARE / kind
 
 
 def records(config: Config) -> dict[str, Path]:
@@ -124,7 +124,7 @@ def evaluate(one: Training, config: Config) -> Path:
     from trainer import cost, fit, job, measure
     from trainer.evaluate import slice_counts
 
-    folder = config.root / FOLDER / "evaluations" / one.plane / f"fold_{one.fold}" / one.folder.name
+    folder = config.root / COMPARE / "evaluations" / one.plane / f"fold_{one.fold}" / one.folder.name
     state = fit.reached(one.folder)
     key = f"{state.epoch} {state.best_epoch} {code_digest('Export', 'SliceEvaluator')} {config.split.seed}"
     if (folder / FACTS).exists() and json.loads((folder / FACTS).read_text())["key"] == key:
@@ -163,6 +163,7 @@ def write(
         failed: Trainings that are not there, and why.
     """
     from reports import comparison
+    from reports.comparisons import ABOUT
     from reports.style import png
     from serving.device import describe
     from trainer.job import read_facts
@@ -181,7 +182,7 @@ def write(
             parts.append(frame)
     tables = {name: pd.concat(parts, ignore_index=True) for name, parts in made.items()}
     tables["costs"] = pd.DataFrame([_costs(*pair) for pair in zip(done, folders, strict=True)])
-    out = config.root / FOLDER / kind
+    out = config.root / COMPARE / kind
     write_table(out / SLICES, tables.pop(SLICES))
     for name, frame in tables.items():
         write_csv(out / f"{name}.csv", frame)
@@ -192,6 +193,8 @@ def write(
     write_bytes(out / "dice.png", png(comparison.draw_dice(tables["subjects"])))
     write_bytes(out / "curves.png", png(comparison.draw_curves(curves)))
     title = f"{kind.capitalize()} compared on {facts.name}"
+    about = {"title": title, "device": describe(), "failed": list(failed)}
+    write_text(out / ABOUT, json.dumps(about, indent=2) + "\n")
     write_text(out / PAGE, comparison.page(title, tables, facts.phantom, describe(), failed))
     log.info("comparison: %s", out / PAGE)
 

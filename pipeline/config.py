@@ -17,6 +17,7 @@ from lesions.slices import PLANES
 from trainer.settings import TrainingSettings
 
 DATABASE = "metadata.db"  # of ML Metadata, in the root
+COMPARE = "compare"  # what `raxnet compare` leaves, in the root
 DEVICES = ("auto", "cpu", "gpu")
 BEAM_LOCAL = ("--runner=FnApiRunner", "--sdk_container_image=unused")  # see tfx_stack.md, 5
 

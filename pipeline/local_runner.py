@@ -21,7 +21,7 @@ from lesions.metadata import find_sheet, read_sheet
 from lesions.parallel import WORKERS
 from lesions.progress import LOGGER
 from pipeline import console, device, executions, trainings
-from pipeline.config import DATABASE, Config
+from pipeline.config import COMPARE, DATABASE, Config
 from pipeline.digests import SCHEMA
 from pipeline.executions import EXECUTED
 from trainer.settings import TrainingSettings
@@ -139,8 +139,15 @@ def _run(config: Config, data_digest: str, log_file: Path, prepare: bool) -> Run
     os.environ[WORKERS] = str(config.processes)
     from pipeline import cross_validation
     from pipeline.pipeline import GATE, create_pipeline, trainer_id
+    from reports.comparisons import comparisons_digest
 
-    pipeline = create_pipeline(config, data_digest, str(_schema(config.root)), *_metadata(config))
+    pipeline = create_pipeline(
+        config,
+        data_digest,
+        str(_schema(config.root)),
+        *_metadata(config),
+        comparisons_digest(config.root / COMPARE),
+    )
     names = [node.id for node in pipeline.components]
     lines = _NodeLines(len(names), log_file)
     # In two calls: the trainings run in between, and one that fails is left out of the second.

@@ -27,7 +27,7 @@ from components.release import Release
 from components.report_gen import ReportGen
 from components.slice_evaluator import SliceEvaluator
 from lesions.slices import PLANES
-from pipeline.config import BEAM_LOCAL, DATABASE, Config, dump
+from pipeline.config import BEAM_LOCAL, COMPARE, DATABASE, Config, dump
 from pipeline.digests import CODE, code_digest
 
 NAME = "raxnet"  # constant: TFX's cache is kept under it
@@ -35,7 +35,12 @@ GATE = "AnomalyGate"  # the last node before the trainings
 
 
 def create_pipeline(
-    config: Config, data_digest: str, schema_file: str, sheet: str = "", sheet_digest: str = ""
+    config: Config,
+    data_digest: str,
+    schema_file: str,
+    sheet: str = "",
+    sheet_digest: str = "",
+    compared: str = "",
 ) -> Pipeline:
     """Builds the pipeline of a configuration.
 
@@ -48,6 +53,7 @@ def create_pipeline(
         schema_file: The curated schema; another content must have another path, which is all that TFX looks at.
         sheet: The data set's metadata sheet; empty where there is none.
         sheet_digest: Of its content.
+        compared: Digest of what `raxnet compare` has left; empty where it was not run.
 
     Returns:
         A pipeline for any TFX runner.
@@ -123,6 +129,8 @@ def create_pipeline(
         configuration=dump(config),
         metadata=sheet,
         metadata_digest=sheet_digest,
+        comparisons=str(config.root / COMPARE),
+        comparisons_digest=compared,
         code=code_digest("ReportGen"),
         versions=json.dumps({name: code_digest(name) for name in CODE}),
         **selections,

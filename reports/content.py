@@ -49,6 +49,29 @@ class Picture:
     disagreement: Path | None = None
 
 
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """What `raxnet compare` left of one kind of comparison (docs/training.md).
+
+    Attributes:
+        title: What was compared, on which data set.
+        device: That computed.
+        failed: Trainings that are missing, and why.
+        scores: plane, variant, and the figures of each protocol.
+        costs: A row per training.
+        significance: Of each pair: plane, p_holm, sentence, ...
+        subjects: plane, variant, subject, dice, ...
+    """
+
+    title: str
+    device: str
+    failed: tuple[str, ...]
+    scores: pd.DataFrame
+    costs: pd.DataFrame
+    significance: pd.DataFrame
+    subjects: pd.DataFrame
+
+
 def _frame() -> pd.DataFrame:
     return pd.DataFrame()
 
@@ -80,6 +103,7 @@ class RunReport:
         trainings: Learning curves.
         validation: plane, fold, chosen, slices (a key of `reports.validation.PROTOCOLS`), metric, and the figures of
             SliceEvaluator's summary.csv: n, mean, sd_population, ..., floor.
+        comparisons: Of losses and of networks, those that were run.
         holdout: subject, prediction (a plane or "fused"), lesion_voxels, dice, recall, precision, ...: 3-D, a row
             per subject and prediction.
         scores: prediction, score, subjects, n, left_out, mean, ...: FusionEvaluator's scores.csv.
@@ -113,6 +137,7 @@ class RunReport:
     anomalies: pd.DataFrame = field(default_factory=_frame)
     trainings: list[Training] = field(default_factory=list)
     validation: pd.DataFrame = field(default_factory=_frame)
+    comparisons: tuple[Comparison, ...] = ()
     holdout: pd.DataFrame = field(default_factory=_frame)
     scores: pd.DataFrame = field(default_factory=_frame)
     by_category: pd.DataFrame = field(default_factory=_frame)

@@ -10,6 +10,7 @@ from lesions.files import write_text
 from reports import (
     background,
     batches,
+    comparisons,
     fusion,
     gates,
     headline,
@@ -42,7 +43,12 @@ _PARTS = {
         lesion_sections.split,
         background.anomalies,
     ),
-    "Training and validation": (batches.batches, background.training, validation.validation),
+    "Training and validation": (
+        batches.batches,
+        background.training,
+        validation.validation,
+        comparisons.comparisons,
+    ),
     "Release and lineage": (gates.gates, lineage.lineage),
 }
 
@@ -60,7 +66,10 @@ def render(content: RunReport) -> str:
         title=content.title,
         statement=content.statement,
         phantom=content.phantom,
-        parts=[Part(name, tuple(s(content) for s in sections)) for name, sections in _PARTS.items()],
+        parts=[
+            Part(name, tuple(made for section in sections if (made := section(content)).blocks))
+            for name, sections in _PARTS.items()
+        ],
     )
 
 

@@ -42,7 +42,7 @@ def run(args: argparse.Namespace) -> int:
 
     from lesions.errors import InputError
     from lesions.files import require_writable
-    from pipeline.config import DATABASE
+    from pipeline.config import COMPARE, DATABASE
     from reports.report import PAGE, write_report
 
     out = args.out if args.out.suffix in (".html", ".htm") else args.out / PAGE
@@ -65,6 +65,7 @@ def run(args: argparse.Namespace) -> int:
         said["configuration"],
         said.get("metadata", ""),
         json.loads(said.get("versions", "{}")),
+        args.run_folder / COMPARE,
     )
     write_report(content, out)
     print(f"{out}: {out.stat().st_size / 1e6:.1f} MB")

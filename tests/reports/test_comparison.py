@@ -1,11 +1,17 @@
 """A comparison's page: every variant beside the floor, and words that say no more than the tests do."""
 
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from lesions.significance import compare
 from reports import comparison
+from reports.blocks import Bullets, Heading, Image, TableBlock, Text
+from reports.comparisons import ABOUT, comparisons, comparisons_digest, read_comparisons
+from reports.content import RunReport
+from reports.report import render
 from reports.style import png
 
 VARIANTS = ["dice", "focal"]
@@ -81,3 +87,50 @@ def test_figures_are_drawn_for_one_plane_and_for_several():
     figure = comparison.draw_curves(curves)
     assert [len(axes.lines) for axes in figure.axes] == [2, 2]
     assert png(figure)[:4] == b"\x89PNG"
+
+
+@pytest.fixture
+def root(tmp_path):
+    """A root in which losses were compared, and the evaluations that were made for it."""
+    folder = tmp_path / "losses"
+    folder.mkdir()
+    (tmp_path / "evaluations").mkdir()
+    tests = compare(subjects(0.1), "dice", method="variant").assign(plane="axial")
+    frames = {"scores": scores(), "costs": costs(), "significance": tests, "subjects": subjects(0.1)}
+    for name, frame in frames.items():
+        frame.to_csv(folder / f"{name}.csv", index=False)
+    about = {"title": "Losses compared on P", "device": "one processor", "failed": ["focal, fold 2: killed"]}
+    (folder / ABOUT).write_text(json.dumps(about))
+    return tmp_path
+
+
+def test_the_report_shows_a_comparison_that_was_run(root):
+    content = RunReport("T", "S", phantom=True, comparisons=read_comparisons(root))
+    section = comparisons(content)
+    kinds = [type(block) for block in section.blocks]
+    assert kinds == [Text, Heading, Text, TableBlock, Text, Bullets, Image, TableBlock]
+    caution, heading, missing, table, verdict, sentences, _, cost = section.blocks
+    assert "no test" in caution.text
+    assert heading.text == "Losses compared on P"
+    assert missing.text == "Missing: focal, fold 2: killed."
+    assert "Floor" in table.table.columns
+    assert "1 of 1" in verdict.text
+    assert len(sentences.texts) == 1
+    assert "one processor" in cost.table.note
+    page = render(content)
+    assert 'href="#comparisons"' in page
+    assert 'id="comparisons"' in page
+
+
+def test_without_a_comparison_the_report_has_no_such_section(tmp_path):
+    assert read_comparisons(tmp_path / "compare") == ()
+    assert comparisons_digest(tmp_path / "compare") == ""
+    assert "comparisons" not in render(RunReport("T", "S", phantom=True))
+
+
+def test_another_result_is_another_digest(root):
+    before = comparisons_digest(root)
+    path = root / "losses" / "scores.csv"
+    path.write_text(path.read_text().replace("0.6", "0.7"))
+    assert before
+    assert comparisons_digest(root) != before

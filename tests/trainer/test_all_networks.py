@@ -128,9 +128,9 @@ def test_a_checkpoint_keeps_the_state_of_dropout_too(name, tmp_path):
     model = networks.build(name, 16, 16)
     given = images(model, 2)
     before = np.asarray(model(given, training=True))
-    checkpoint.save(tmp_path / "last.npz", model.variables, checkpoint.State())
+    checkpoint.save(tmp_path / "last.npz", model.variables, checkpoint.State(network=name))
     first = np.asarray(model(given, training=True))
-    checkpoint.load(tmp_path / "last.npz", model.variables)
+    checkpoint.load(tmp_path / "last.npz", model.variables, name)
     np.testing.assert_array_equal(model(given, training=True), first)
     assert np.abs(first - before).max() > 0  # else nothing was dropped, and this shows nothing
 

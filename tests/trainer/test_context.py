@@ -130,7 +130,8 @@ def asked(volume, plane, context):
         seen.append(slices.copy())
         return np.zeros((len(slices), *slices.shape[-2:]), np.float32)
 
-    segment(volume, SimpleNamespace(planes=(plane,), card=lambda _: card, predict=predict))
+    predictor = SimpleNamespace(planes=(plane,), slices_at_once=16, card=lambda _: card, predict=predict)
+    segment(volume, predictor)
     return np.concatenate(seen)
 
 
