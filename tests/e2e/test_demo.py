@@ -19,7 +19,9 @@ SUBJECTS = 30
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory):
     out = tmp_path_factory.mktemp("demo") / "out"
-    return out, raxnet("demo", "--out", out, "--subjects", SUBJECTS)
+    done = raxnet("demo", "--out", out, "--subjects", SUBJECTS)
+    assert done.returncode == 0, done.stderr
+    return out, done
 
 
 @pytest.fixture(scope="module")
