@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import resource
-import sys
 import time
 from pathlib import Path
 
@@ -30,17 +28,20 @@ def run(args: argparse.Namespace) -> int:
     from lesions.phantom import make_cohort
     from lesions.progress import to_log
     from pipeline import config, console, local_runner
+    from pipeline.memory import PeakMemory
 
     out = local_runner.writable(args.out.resolve())
     data, settings = out / "data", out / "config.yaml"
-    make_cohort(data, args.subjects, seed=args.seed, spacing=SPACING, progress=to_log("making the phantom"))
-    _configure(settings, data, out, args.seed)
-    configured = config.load(settings)
-    done = local_runner.run(configured)
-    with console.logged(done.log):  # TensorFlow goes on talking as it began
-        masks = _publish_masks(out)
+    with PeakMemory() as memory:
+        make_cohort(data, args.subjects, args.seed, SPACING, progress=to_log("making the phantom"))
+        _configure(settings, data, out, args.seed)
+        done = local_runner.run(config.load(settings))
+        with console.logged(done.log):  # TensorFlow goes on talking as it began
+            masks = _publish_masks(out)
     _tell(out, masks, done.report)
-    print(f"{time.monotonic() - start:.0f} s; memory: {_memory(configured.parallel_trainings)}")
+    print(
+        f"{time.monotonic() - start:.0f} s, {memory.peak / 1e9:.1f} GB of memory at most, all processes together"
+    )
     return 0
 
 
@@ -64,16 +65,6 @@ def _publish_masks(out: Path) -> Path:
     models = out / "serving_models"
     derivative.publish(written, out / "masks", open_models(models) if models.is_dir() else None)
     return out / "masks"
-
-
-def _memory(trainings: int) -> str:
-    """The most that the run and its trainings side by side can have taken together."""
-    unit = 2**30 if sys.platform == "darwin" else 2**20  # ru_maxrss is in bytes there, in KiB elsewhere
-    own, child = (
-        resource.getrusage(who).ru_maxrss / unit for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
-    )
-    most = own + trainings * child
-    return f"{most:.1f} GB at most, {own:.1f} GB and {trainings} processes of up to {child:.1f} GB"
 
 
 def _tell(out: Path, masks: Path, report: Path | None) -> None:
