@@ -351,7 +351,7 @@ def test_a_request_in_flight_survives_the_death_of_the_process(server):
     answers = []
 
     def ask():
-        answers.append(server.predict("zoo", {"signature_name": "slow", "instances": [1000]}))
+        answers.append(server.predict("zoo", {"signature_name": "slow", "instances": [3000]}))
 
     asking = threading.Thread(target=ask)
     worker = server.worker()
@@ -420,7 +420,7 @@ def test_a_pushed_version_is_served_a_broken_one_is_not_and_deleted_ones_are_rep
 def test_sigterm_lets_what_runs_come_to_its_end(folder):
     one = Server(folder)
     answers = []
-    said = {"signature_name": "slow", "instances": [1000]}
+    said = {"signature_name": "slow", "instances": [3000]}
     asking = threading.Thread(target=lambda: answers.append(one.predict("zoo", said)))
     asking.start()
     time.sleep(1)
