@@ -43,9 +43,10 @@ def write(config: Config, failed: Sequence[tuple[Training, str]]) -> Path:
 def _plane(config: Config, plane: str, reasons: dict[tuple[str, int], str]) -> pd.DataFrame:
     """Columns plane, fold, dice, recall, precision, mean, lesion_dice, dice_3d, best, failed."""
     folds = [fold for fold in sorted(config.train_folds) if (plane, fold) not in reasons]
-    found = {fold: executions.outputs(config.root / DATABASE, evaluator_id(plane, fold)) for fold in folds}
+    nodes = {fold: evaluator_id(plane, fold) for fold in folds}
+    found = executions.outputs(config.root / DATABASE, nodes.values())
     scored = fold_selector.score(
-        {fold: outputs["evaluation"] for fold, outputs in found.items()}, config.fusion.fold_rule
+        {fold: found[node]["evaluation"] for fold, node in nodes.items()}, config.fusion.fold_rule
     )
     lost = [{"fold": fold, "failed": why} for (p, fold), why in reasons.items() if p == plane]
     best = fold_selector.choose(scored) if folds and not lost else None

@@ -8,11 +8,10 @@ from typing import Any
 import keras
 import pandas as pd
 
-from lesions.slices import canvas, slice_shape
 from pipeline import compare, trainings
 from pipeline.config import Config
-from trainer import fit, input, measure
-from trainer.job import Training, read_facts
+from trainer import fit, measure
+from trainer.job import Training
 
 
 def estimate(config: Config, kind: str) -> pd.DataFrame:
@@ -37,10 +36,8 @@ def estimate(config: Config, kind: str) -> pd.DataFrame:
 
 
 def _row(one: Training, folds: int) -> dict[str, Any]:
-    grid, settings = read_facts(one.examples).grid, one.settings
-    shape, padding = slice_shape(grid.shape, one.plane), canvas(grid.shape, one.plane)
-    feed = fit.Feed(input.read_index(one.examples, one.training_folds), settings, one.plane, shape, padding)
-    model = fit.build(settings, shape, padding)
+    settings, (feed, _) = one.settings, one.feeds()
+    model = fit.build(settings, feed.shape, feed.padding)
     seconds, steps = measure.seconds_per_step(model, feed), len(feed.plan(0))
     size = measure.state_bytes(model)
     keras.backend.clear_session()

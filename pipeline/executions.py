@@ -53,17 +53,19 @@ class Node:
     parameters: dict[str, str]
 
 
-def outputs(database: Path, node: str) -> dict[str, Path]:
-    """Output name -> folder of a node's artifacts in the newest run.
+def outputs(database: Path, nodes: Iterable[str]) -> dict[str, dict[str, Path]]:
+    """Node -> output name -> folder of its artifact in the newest run.
 
     Args:
         database: SQLite file of ML Metadata.
-        node: Name of a node with one artifact per output.
+        nodes: Names of nodes with one artifact per output.
     """
+    found: dict[str, dict[str, Path]] = {node: {} for node in nodes}
     with _newest_run(database) as (store, executions):
-        return {
-            key: folder for e in executions if _node(store, e) == node for key, folder in _outputs(store, e)
-        }
+        for execution in executions:
+            if (node := _node(store, execution)) in found:
+                found[node].update(_outputs(store, execution))
+    return found
 
 
 def finished(database: Path, last: str) -> dict[str, Node]:

@@ -154,8 +154,8 @@ def _run(config: Config, data_digest: str, log_file: Path, prepare: bool) -> Run
     # TFX's cache makes a second pass over nodes free.
     first = names[: names.index(GATE) + 1]
     nodes = lines.run(pipeline, first, config.root)
-    examples = executions.outputs(config.root / DATABASE, "NiftiExampleGen")
-    examples = {key.removeprefix("examples_"): folder for key, folder in examples.items()}
+    (ingested,) = executions.outputs(config.root / DATABASE, ["NiftiExampleGen"]).values()
+    examples = {key.removeprefix("examples_"): folder for key, folder in ingested.items()}
     trainings.record_prepared(config, data_digest, examples)
     report = None
     if not prepare:

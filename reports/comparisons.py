@@ -54,16 +54,22 @@ def read_comparisons(folder: Path) -> tuple[Comparison, ...]:
         folder: Holds a folder for each kind of comparison.
     """
     made = []
-    for path in sorted(folder.glob(f"*/{ABOUT}")):
+    for path, tables in _files(folder):
         about = json.loads(path.read_text())
-        frames: dict[str, pd.DataFrame] = {name: read_table(path.with_name(f"{name}.csv")) for name in TABLES}
+        frames: dict[str, pd.DataFrame] = {table.stem: read_table(table) for table in tables}
         made.append(Comparison(about["title"], about["device"], tuple(about["failed"]), **frames))
     return tuple(made)
 
 
 def comparisons_digest(folder: Path) -> str:
     """SHA-256 of what `read_comparisons` reads; empty where there is nothing."""
-    files = [path.with_name(name) for path in sorted(folder.glob(f"*/{ABOUT}"))
-             for name in (ABOUT, *(f"{table}.csv" for table in TABLES))]  # fmt: skip
-    content = b"".join(path.read_bytes() for path in files)
-    return hashlib.sha256(content).hexdigest() if files else ""
+    content = b"".join(path.read_bytes() for about, tables in _files(folder) for path in (about, *tables))
+    return hashlib.sha256(content).hexdigest() if content else ""
+
+
+def _files(folder: Path) -> list[tuple[Path, list[Path]]]:
+    """about.json and the tables of each comparison."""
+    return [
+        (about, [about.with_name(f"{name}.csv") for name in TABLES])
+        for about in sorted(folder.glob(f"*/{ABOUT}"))
+    ]

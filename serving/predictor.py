@@ -101,12 +101,8 @@ class SavedModelPredictor:
             InputError: The slices have not the model's size, or the model is damaged.
             WorkError: TensorFlow failed, or the answer is not one probability per voxel.
         """
-        expected = self._cards[plane].asked_with
-        if slices.shape[1:] != expected:
-            raise InputError(
-                f"{plane} slices: expected (n, {', '.join(map(str, expected))}), found {slices.shape}"
-            )
-        answer = np.empty((len(slices), *expected[-2:]), np.float32)
+        check_slices(self._cards[plane], slices)
+        answer = np.empty((len(slices), *slices.shape[-2:]), np.float32)
         for start in range(0, len(slices), SLICES_PER_CALL):
             part = slice(start, start + SLICES_PER_CALL)
             answer[part] = self._call(plane, slices[part])
@@ -124,11 +120,7 @@ class SavedModelPredictor:
             raise WorkError(
                 f"{self._folders[plane]}: prediction failed ({reason}); export the model again"
             ) from None
-        expected = (len(slices), *slices.shape[-2:])
-        if answer.shape != expected or not np.isfinite(answer).all():
-            raise WorkError(
-                f"{self._folders[plane]}: its answer is no probability for each of {expected} voxels"
-            )
+        check_answer(str(self._folders[plane]), slices, answer)
         return answer
 
     def _load(self, plane: str) -> tuple[Any, Callable[..., Any]]:
@@ -146,6 +138,22 @@ class SavedModelPredictor:
         ):
             raise InputError(f"{folder}: not a raxnet model (no input `slices`, output `probabilities`)")
         return model, infer
+
+
+def check_slices(card: ModelCard, slices: np.ndarray) -> None:
+    """Raises InputError where slices or stacks have not the size that a model is asked with."""
+    expected = card.asked_with
+    if slices.shape[1:] != expected:
+        raise InputError(
+            f"{card.plane} slices: expected (n, {', '.join(map(str, expected))}), found {slices.shape}"
+        )
+
+
+def check_answer(where: str, slices: np.ndarray, answer: np.ndarray) -> None:
+    """Raises WorkError, with the name of the model, where an answer is not one finite number per voxel."""
+    expected = (len(slices), *slices.shape[-2:])
+    if answer.shape != expected or not np.isfinite(answer).all():
+        raise WorkError(f"{where}: its answer is no probability for each of {expected} voxels")
 
 
 def open_models(models: Path) -> SavedModelPredictor:

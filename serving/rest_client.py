@@ -22,7 +22,7 @@ from lesions.errors import InputError, WorkError
 from lesions.progress import LOGGER
 from lesions.provenance import ModelCard, card_from_json
 from lesions.slices import PLANES
-from serving.predictor import SLICES_PER_CALL, check_cards
+from serving.predictor import SLICES_PER_CALL, check_answer, check_cards, check_slices
 
 log = logging.getLogger(LOGGER)
 IN_FLIGHT = 2
@@ -81,13 +81,9 @@ class RestPredictor:
             InputError: The slices have not the model's size.
             WorkError: The server cannot be reached or fails, or its answer is not one probability per voxel.
         """
-        expected = self._cards[plane].asked_with
-        if slices.shape[1:] != expected:
-            raise InputError(
-                f"{plane} slices: expected (n, {', '.join(map(str, expected))}), found {slices.shape}"
-            )
+        check_slices(self._cards[plane], slices)
         starts = range(0, len(slices), SLICES_PER_CALL)
-        answer = np.empty((len(slices), *expected[-2:]), np.float32)
+        answer = np.empty((len(slices), *slices.shape[-2:]), np.float32)
         with ThreadPoolExecutor(IN_FLIGHT) as pool:
             parts = pool.map(lambda start: self._call(plane, slices[start : start + SLICES_PER_CALL]), starts)
             for start, part in zip(starts, parts, strict=True):
@@ -97,15 +93,11 @@ class RestPredictor:
     def _call(self, plane: str, slices: np.ndarray) -> np.ndarray:
         rows = [{"b64": text} for text in pack(slices)]
         found = self._ask_model(plane, {"signature_name": "slices_bytes", "instances": rows})
-        shape = slices.shape[-2:]
         try:
-            answer = unpack(found, shape)
+            answer = unpack(found, slices.shape[-2:])
         except (ValueError, KeyError, TypeError):
             answer = np.empty(0)
-        if answer.shape != (len(slices), *shape) or not np.isfinite(answer).all():
-            raise WorkError(
-                f"{self._where(plane)}: its answer is no probability for each of {(len(slices), *shape)} voxels"
-            )
+        check_answer(self._where(plane), slices, answer)
         return answer
 
     def _newest(self, plane: str) -> int | None:

@@ -91,6 +91,16 @@ class Training:
         """Whether its checkpoints are those of a training that came to its end."""
         return fit.finished(fit.reached(self.folder), self.settings)
 
+    def feeds(self) -> tuple[fit.Feed, fit.Feed]:
+        """The records trained on, and those of the validation fold."""
+        grid = read_facts(self.examples).grid
+        shape, padding = slice_shape(grid.shape, self.plane), canvas(grid.shape, self.plane)
+        trained, held_out = (
+            fit.Feed(input.read_index(self.examples, folds), self.settings, self.plane, shape, padding)
+            for folds in (self.training_folds, [self.fold])
+        )
+        return trained, held_out
+
 
 def train(training: Training) -> tuple[keras.Model, checkpoint.State]:
     """Trains, or goes on training, to the end; a finished training is only loaded.
@@ -104,22 +114,19 @@ def train(training: Training) -> tuple[keras.Model, checkpoint.State]:
     Raises:
         WorkError: Another process trains it, or it failed.
     """
-    facts = read_facts(training.examples)
-    plane, settings = training.plane, training.settings
-    shape, padding = slice_shape(facts.grid.shape, plane), canvas(facts.grid.shape, plane)
-    index, validation = _indexes(training)
-    model = fit.build(settings, shape, padding)
+    settings = training.settings
+    fed, held_out = training.feeds()
+    model = fit.build(settings, fed.shape, fed.padding)
     if not training.finished:
         log.info(
             "%s: %s, %d parameters, %d subjects and %d slices with lesion, validated on %d subjects",
             training.name,
             settings.network,
             model.count_params(),
-            len(index.subjects),
-            int((index.rows["category"] > 0).sum()),
-            len(validation.subjects),
+            len(fed.index.subjects),
+            int((fed.index.rows["category"] > 0).sum()),
+            len(held_out.index.subjects),
         )
-    fed, held_out = (fit.Feed(one, settings, plane, shape, padding) for one in (index, validation))
     state = fit.fit(model, fed, held_out, training.folder, training.name)
     if settings.replicas > 1:  # finished now, so it is only loaded: onto one device, to be exported
         return train(replace(training, settings=replace(settings, replicas=1)))
@@ -139,9 +146,7 @@ def export(training: Training, model: keras.Model, state: checkpoint.State, outp
         The card written into the model.
     """
     facts = read_facts(training.examples)
-    shape = slice_shape(facts.grid.shape, training.plane)
-    padding = canvas(facts.grid.shape, training.plane)
-    index, validation = _indexes(training)
+    fed, held_out = training.feeds()
     context = networks.get(training.settings.network).context
     card = ModelCard(
         plane=training.plane,
@@ -149,11 +154,11 @@ def export(training: Training, model: keras.Model, state: checkpoint.State, outp
         network=training.settings.network,
         loss=training.settings.loss,
         grid=facts.grid,
-        canvas=(padding.rows, padding.columns),
+        canvas=(fed.padding.rows, fed.padding.columns),
         dataset=facts.name,
         phantom=facts.phantom,
-        subjects=len(index.subjects),
-        validation_subjects=len(validation.subjects),
+        subjects=len(fed.index.subjects),
+        validation_subjects=len(held_out.index.subjects),
         fold_map=facts.fold_map,
         data=facts.data,
         epochs=state.epoch,
@@ -163,7 +168,7 @@ def export(training: Training, model: keras.Model, state: checkpoint.State, outp
         context=context,
         weights=weights_digest(model),
     )
-    signatures.export(model, shape, padding, output, context, card)
+    signatures.export(model, fed.shape, fed.padding, output, context, card)
     fit.write_history(output / HISTORY, state.history)
     return card
 
@@ -174,9 +179,3 @@ def weights_digest(model: keras.Model) -> str:
     for weight in model.get_weights():
         digest.update(np.ascontiguousarray(weight).tobytes())
     return digest.hexdigest()
-
-
-def _indexes(training: Training) -> tuple[input.Index, input.Index]:
-    """The records trained on, and those of the validation fold."""
-    examples = training.examples
-    return input.read_index(examples, training.training_folds), input.read_index(examples, [training.fold])

@@ -18,6 +18,9 @@ SETTINGS = {
     "gates": {"slice_dice": 0.0, "fused_dice": 0.0, "fold_drift": 0.5},
 }
 
+# Of short trainings that are compared, interrupted and gone on with.
+TRAINING = {"batch_size": 8, "epochs": 2, "batch_norm_momentum": 0.8, "batch_norm_slices": 64}
+
 
 def raxnet(*arguments, **options):
     """Runs the command as a user does; returns the completed process with its output as text."""

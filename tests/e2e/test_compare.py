@@ -4,10 +4,9 @@ import pandas as pd
 import pytest
 
 from lesions.significance import wilcoxon
-from tests.e2e.conftest import executed, raxnet, run, write_config
+from tests.e2e.conftest import TRAINING, executed, raxnet, run, write_config
 
 pytestmark = pytest.mark.slow
-TRAINING = {"batch_size": 8, "epochs": 2, "batch_norm_momentum": 0.8, "batch_norm_slices": 64}
 LOSSES = ["focal_tversky", "dice"]
 
 

@@ -13,10 +13,9 @@ from lesions.dataset import digest, discover
 from pipeline.config import load
 from pipeline.trainings import prepared as prepared_records
 from pipeline.trainings import training as training_of
-from tests.e2e.conftest import executed, raxnet, run, write_config
+from tests.e2e.conftest import TRAINING, executed, raxnet, run, write_config
 
 pytestmark = pytest.mark.slow
-TRAINING = {"batch_size": 8, "epochs": 2, "batch_norm_momentum": 0.8, "batch_norm_slices": 64}
 PLANES = ["axial", "coronal"]
 
 
