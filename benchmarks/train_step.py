@@ -1,18 +1,20 @@
 """Slices per second of a training step of every network at ATLAS' size, and the hours that ATLAS takes at that speed.
 
-    python benchmarks/train_step.py [--batch 8] [--networks raxnet xnet] [--modes graph eager xla bfloat16 arrays floor]
+    python benchmarks/train_step.py [--batch 4] [--networks raxnet xnet] [--modes graph arrays eager bfloat16 xla]
 
 Axial slices of 197 x 233 of a small phantom at 1 mm, on the 208 x 240 canvas, through the trainer's own input.
-graph: as the trainer runs it. eager: without tf.function. xla: jit_compile. bfloat16: mixed_bfloat16. arrays:
-train_on_batch over float32 arrays in memory, as the original trained. floor: forward, loss and gradients of one batch
-that is there already, without metrics and optimizer: what no input and no loop can be quicker than. Every figure is the
-best of some rounds, by turns, since the machine may have other work.
+graph: as the trainer runs it. arrays: train_on_batch over float32 arrays in memory, as the original trained. gradients:
+forward, loss and gradients of one batch that is there already, without metrics and optimizer. eager: without
+tf.function. xla: jit_compile. bfloat16: mixed_bfloat16. They take turns, and every figure is the best of some rounds,
+since the machine may have other work. floor: three times the forward pass's FLOPs (backward is two) at the rate that
+this machine has in a large convolution: no training in float32 is quicker.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -32,11 +34,12 @@ from lesions.phantom import make_cohort
 from lesions.slices import canvas, slice_shape
 from reports.tables import text_table
 from serving.device import describe
-from trainer import fit, input, losses, networks, records
+from trainer import cost, fit, input, losses, networks, records
+from trainer.measure import convolution_rate
 from trainer.settings import TrainingSettings
 
 PLANE, SUBJECTS = "axial", 3
-MODES = ("graph", "floor", "arrays", "eager", "bfloat16", "xla")
+MODES = ("graph", "arrays", "gradients", "eager", "bfloat16", "xla")
 # raxnet.md, 2 and 3: lesion slices of 655 subjects; four of five folds of the 523 that are not held out train.
 LESION_SLICES = {"axial": 32_989, "sagittal": 23_455, "coronal": 34_096}
 TRAINED = 523 / 655 * 4 / 5
@@ -65,7 +68,7 @@ def step(mode: str, feed: fit.Feed) -> Callable[[], float]:
     plan = feed.plan(0)
     batches = feed.batches([batch for batch in plan if len(batch) == len(plan[0])][:2])
     loaded = [tuple(part.numpy() for part in pair) for pair in batches]
-    if mode == "floor":
+    if mode == "gradients":
         return _gradients(model, losses.get(settings.loss), loaded[0])
     if mode == "eager":
         model.run_eagerly = True
@@ -100,20 +103,23 @@ def _gradients(model: keras.Model, loss: losses.Loss, batch: tuple) -> Callable[
 
 
 def measure(names: list[str], modes: list[str], batch: int, rounds: int) -> pd.DataFrame:
-    rows = []
+    rows, rate = [], convolution_rate()
+    print(f"convolutions: {rate / 1e9:.0f} GFLOP/s", flush=True)
     with tempfile.TemporaryDirectory() as scratch:
         index, shape = written(Path(scratch))
         for name in names:
-            best = {}
+            runs = {}
             for mode in modes:
                 settings = TrainingSettings(network=name, batch_size=batch)
                 feed = fit.Feed(index, settings, PLANE, slice_shape(shape, PLANE), canvas(shape, PLANE))
-                run = step(mode, feed)
-                run()  # traces, and compiles
-                best[mode] = batch / min(run() for _ in range(rounds))
-                keras.backend.clear_session()
-                print(f"{name}, {mode}: {best[mode]:.2f} slices/s", flush=True)
-            rows.append({"network": name} | best)
+                runs[mode] = step(mode, feed)
+                runs[mode]()  # traces, and compiles
+                print(f"{name}, {mode}: ready", file=sys.stderr, flush=True)
+            seconds = pd.DataFrame([{mode: run() for mode, run in runs.items()} for _ in range(rounds)])
+            keras.backend.clear_session()
+            flops = 6 * cost.macs(networks.build(name, *feed.padding.padded(*feed.shape)))
+            rows.append({"network": name, "floor": rate / flops} | (batch / seconds.min()).to_dict())
+            print(", ".join(f"{key} {value}" for key, value in rows[-1].items()), flush=True)
     return pd.DataFrame(rows)
 
 
@@ -129,7 +135,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--batch", type=int, default=8)
+    parser.add_argument("--batch", type=int, default=4)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument(
         "--networks", nargs="+", choices=sorted(networks.NETWORKS), default=sorted(networks.NETWORKS)
@@ -138,7 +144,13 @@ def main() -> None:
     asked = parser.parse_args()
     measured = measure(asked.networks, asked.modes, asked.batch, asked.rounds)
     print(f"\nslices per second, batches of {asked.batch}, {describe()}, best of {asked.rounds} rounds\n")
-    print(text_table(measured, dict.fromkeys(MODES, 2)))
+    print(text_table(measured, dict.fromkeys(("floor", *MODES), 2)))
+    if "graph" in measured and "arrays" in measured:
+        ratios = measured["graph"] / measured["arrays"]
+        print(
+            "\ngraph / arrays: "
+            + ", ".join(f"{n} {r:.2f}" for n, r in zip(measured["network"], ratios, strict=True))
+        )
     if "graph" in measured:
         print("\nATLAS at the speed of `graph`: the axial speed taken for every plane\n")
         print(text_table(hours(measured)))

@@ -1,4 +1,4 @@
-"""How long a network takes: a training step, and a slice of an exported model."""
+"""How long a network takes: a training step, a slice of an exported model; and what the machine can do."""
 
 from __future__ import annotations
 
@@ -50,6 +50,25 @@ def seconds_per_slice(model: Path) -> float:
         serve(slices=slices)["probabilities"].numpy()
         seconds.append(time.perf_counter() - start)
     return float(np.median(seconds)) / MICRO_BATCH
+
+
+def convolution_rate(seconds: float = 3.0) -> float:
+    """The machine's FLOPs per second in float32 convolutions such as RAX-Net has most of: 3 x 3, 256 channels.
+
+    Args:
+        seconds: How long to try; the quickest call counts.
+    """
+    rows, columns, channels = 26, 30, 256
+    image = tf.random.normal([MICRO_BATCH, rows, columns, channels])
+    kernel = tf.random.normal([3, 3, channels, channels])
+    convolve = tf.function(lambda: tf.nn.conv2d(image, kernel, 1, "SAME"))
+    convolve()
+    taken, end = [], time.perf_counter() + seconds
+    while time.perf_counter() < end:
+        start = time.perf_counter()
+        convolve().numpy()
+        taken.append(time.perf_counter() - start)
+    return 2 * 9 * channels**2 * MICRO_BATCH * rows * columns / min(taken)
 
 
 def state_bytes(model: keras.Model) -> int:

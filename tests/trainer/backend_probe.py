@@ -1,7 +1,7 @@
 """A network under one of Keras' backends: its answers, one training step, its answers after it, its weights.
 
-As a program, for a backend other than the tests' own: backend_probe.py NETWORK LOSS FOLDER. FOLDER has
-start.weights.h5, and gets probe.npz and end.weights.h5.
+As a program, for a backend other than the tests' own: python -m tests.trainer.backend_probe NETWORK LOSS FOLDER.
+FOLDER has start.weights.h5 and given.npz, with image and mask, and gets probe.npz and end.weights.h5.
 """
 
 import sys
@@ -10,17 +10,10 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from tests.trainer.stages import images
 from trainer import losses, networks
 from trainer.scores import scores
 
 HEIGHT, WIDTH = 48, 32
-
-
-def masks() -> np.ndarray:
-    truth = np.zeros((2, HEIGHT, WIDTH, 1), "float32")
-    truth[0, 10:22, 8:15] = 1
-    return truth
 
 
 def build(name: str) -> keras.Model:
@@ -31,11 +24,12 @@ def build(name: str) -> keras.Model:
 def probe(name: str, loss: str, folder: Path) -> None:
     model = build(name)
     model.load_weights(folder / "start.weights.h5")
-    given = images(model, 2)
-    before = model.predict(given, verbose=0)
+    with np.load(folder / "given.npz") as given:
+        image, mask = given["image"], given["mask"]
+    before = model.predict(image, verbose=0)
     model.compile(keras.optimizers.AdamW(1e-3, weight_decay=0.004), losses.get(loss), metrics=scores())
-    history = model.fit(given, masks(), batch_size=2, epochs=1, verbose=0).history
-    after = model.predict(given, verbose=0)
+    history = model.fit(image, mask, batch_size=2, epochs=1, verbose=0).history
+    after = model.predict(image, verbose=0)
     keras.Model(model.inputs, model.outputs).save_weights(folder / "end.weights.h5")  # without the optimizer
     facts = {key: np.float64(values[0]) for key, values in history.items()}
     np.savez(folder / "probe.npz", before=before, after=after, backend=keras.backend.backend(), **facts)

@@ -111,6 +111,28 @@ def test_statistics_are_renewed_after_every_epoch(examples, tmp_path):
     assert {name for name, equal in same.items() if not equal} == moving
 
 
+@pytest.mark.parametrize("asked", [16, 24])
+def test_statistics_are_of_as_many_slices_as_asked_for(examples, tmp_path, monkeypatch, asked):
+    seen = []
+
+    def counted(model, batches):
+        seen.append(sum(len(image) for image, _ in batches))
+
+    monkeypatch.setattr(fit, "renew_statistics", counted)
+    train(examples, tmp_path, epochs=2, batch_norm_slices=asked)
+    assert seen == [asked, asked]
+
+
+def test_compiled_by_xla_it_trains_the_same(examples, tmp_path):
+    weights, state = train(examples, tmp_path / "xla", epochs=2, jit_compile=True, optimizer="sgd")
+    plain, other = train(examples, tmp_path / "plain", epochs=2, optimizer="sgd")
+    for compiled, expected in zip(weights, plain, strict=True):
+        np.testing.assert_allclose(compiled, expected, rtol=1e-3, atol=1e-4)
+    losses = [[row["loss"] for row in each.history] for each in (state, other)]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-3)
+    assert fit.build(TrainingSettings(**{**vars(SETTINGS), "jit_compile": True}), SHAPE, PADDING).jit_compile
+
+
 def test_a_finished_training_trains_no_further(examples, tmp_path):
     first = train(examples, tmp_path)
     before = (tmp_path / "last.npz").stat().st_mtime_ns

@@ -1,7 +1,7 @@
 """The same networks, losses and training step on Keras' JAX backend; what is trained there answers the same here.
 
-Needs JAX: beside TensorFlow in this environment (the extra `jax`), or in another one with Keras that JAX_PYTHON
-names, which needs no TensorFlow.
+Needs JAX: beside TensorFlow in this environment (the extra `jax`, in the lock), or in another one with Keras that
+JAX_PYTHON names, which needs no TensorFlow.
 """
 
 import importlib.util
@@ -10,11 +10,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 
 from tests.trainer import backend_probe
-from tests.trainer.stages import images, settled
+from tests.trainer.stages import settled
+from trainer import networks
 
 ROOT = Path(__file__).resolve().parents[2]
 PYTHON = os.environ.get("JAX_PYTHON", sys.executable)
@@ -24,24 +26,45 @@ OWN_LOSS = {
     "clcinet": "squared_dice",
     "xnet": "cross_entropy_dice",
 }
-pytestmark = pytest.mark.skipif(
-    "JAX_PYTHON" not in os.environ and importlib.util.find_spec("jax") is None,
-    reason="JAX is not installed (uv pip install jax), and JAX_PYTHON names no interpreter that has it",
-)
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        "JAX_PYTHON" not in os.environ and importlib.util.find_spec("jax") is None,
+        reason="JAX is not installed (./dev setup does it), and JAX_PYTHON names no interpreter that has it",
+    ),
+]
+# Sixty layers of an untrained X-Net make 1e-3 of float32's rounding, on any backend; a trained one does not.
+STEPS_BEFORE = {"xnet": 20}
+
+
+def start(name, folder):
+    """A network that can tell bright blocks from dark ones, somewhat; and in the folder what the probe needs."""
+    rng = np.random.default_rng(0)
+    channels = networks.get(name).context
+    blocks = rng.uniform(0, 255, (2, backend_probe.HEIGHT // 8, backend_probe.WIDTH // 8, len(channels)))
+    blocks = np.kron(blocks, np.ones((1, 8, 8, 1)))
+    mask = (blocks[..., [channels.index(0)]] > 200).astype("float32")
+    image = (0.8 * blocks + 0.2 * rng.uniform(0, 255, blocks.shape)).astype("float32")
+    model = settled(name, backend_probe.HEIGHT, backend_probe.WIDTH, image)
+    model.compile("adamw", "binary_crossentropy")
+    for _ in range(STEPS_BEFORE.get(name, 0)):
+        model.train_on_batch(image, mask)
+    np.savez(folder / "given.npz", image=image, mask=mask)
+    keras.Model(model.inputs, model.outputs).save_weights(folder / "start.weights.h5")
+    return model, image
 
 
 def on_jax(*arguments):
-    environment = os.environ | {"KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu", "PYTHONPATH": str(ROOT)}
-    program = [PYTHON, "-W", "ignore", backend_probe.__file__, *map(str, arguments)]
+    environment = os.environ | {"KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"}
+    # -m: JAX imports IPython, which puts a package `tests` of its own on the path, before ours were it not loaded.
+    program = [PYTHON, "-W", "ignore", "-m", backend_probe.__name__, *map(str, arguments)]
     done = subprocess.run(program, env=environment, capture_output=True, text=True, timeout=1000, cwd=ROOT)
     assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize("name", sorted(OWN_LOSS))
 def test_a_step_on_jax_and_its_weights_here(name, tmp_path):
-    model = settled(name, backend_probe.HEIGHT, backend_probe.WIDTH)
-    model.save_weights(tmp_path / "start.weights.h5")
-    given = images(model, 2)
+    model, given = start(name, tmp_path)
     on_jax(name, OWN_LOSS[name], tmp_path)
     with np.load(tmp_path / "probe.npz") as found:
         found = dict(found)
@@ -58,10 +81,9 @@ def test_a_step_on_jax_and_its_weights_here(name, tmp_path):
 
 def test_the_step_is_the_same_on_both(tmp_path):
     """Same weights, same batch, RAX-Net, which has no dropout: the same loss, and the same network after it."""
-    model = settled("raxnet", backend_probe.HEIGHT, backend_probe.WIDTH)
     (tmp_path / "jax").mkdir()
     for folder in (tmp_path, tmp_path / "jax"):
-        model.save_weights(folder / "start.weights.h5")
+        start("raxnet", folder)
     on_jax("raxnet", "focal_tversky", tmp_path / "jax")
     backend_probe.probe("raxnet", "focal_tversky", tmp_path)
     with np.load(tmp_path / "jax" / "probe.npz") as there, np.load(tmp_path / "probe.npz") as here:
