@@ -57,8 +57,8 @@ def written(folder: Path) -> tuple[input.Index, tuple[int, int, int]]:
     return input.read_index(folder, [1]), grid.shape
 
 
-def step(mode: str, feed: fit.Feed) -> Callable[[], float]:
-    """What does one measurement: seconds of a step."""
+def step(mode: str, feed: fit.Feed, steps: int) -> Callable[[], float]:
+    """What does one measurement: mean seconds of so many steps."""
     settings = feed.settings
     if mode == "bfloat16":
         settings = replace(settings, precision="mixed_bfloat16")
@@ -66,7 +66,7 @@ def step(mode: str, feed: fit.Feed) -> Callable[[], float]:
         settings = replace(settings, jit_compile=True)
     model = fit.build(settings, feed.shape, feed.padding)
     plan = feed.plan(0)
-    batches = feed.batches([batch for batch in plan if len(batch) == len(plan[0])][:2])
+    batches = feed.batches([batch for batch in plan if len(batch) == len(plan[0])][:steps])
     loaded = [tuple(part.numpy() for part in pair) for pair in batches]
     if mode == "gradients":
         return _gradients(model, losses.get(settings.loss), loaded[0])
@@ -102,7 +102,7 @@ def _gradients(model: keras.Model, loss: losses.Loss, batch: tuple) -> Callable[
     return timed
 
 
-def measure(names: list[str], modes: list[str], batch: int, rounds: int) -> pd.DataFrame:
+def measure(names: list[str], modes: list[str], batch: int, steps: int, rounds: int) -> pd.DataFrame:
     rows, rate = [], convolution_rate()
     print(f"convolutions: {rate / 1e9:.0f} GFLOP/s", flush=True)
     with tempfile.TemporaryDirectory() as scratch:
@@ -112,7 +112,7 @@ def measure(names: list[str], modes: list[str], batch: int, rounds: int) -> pd.D
             for mode in modes:
                 settings = TrainingSettings(network=name, batch_size=batch)
                 feed = fit.Feed(index, settings, PLANE, slice_shape(shape, PLANE), canvas(shape, PLANE))
-                runs[mode] = step(mode, feed)
+                runs[mode] = step(mode, feed, steps)
                 runs[mode]()  # traces, and compiles
                 print(f"{name}, {mode}: ready", file=sys.stderr, flush=True)
             seconds = pd.DataFrame([{mode: run() for mode, run in runs.items()} for _ in range(rounds)])
@@ -136,14 +136,16 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--batch", type=int, default=4)
+    parser.add_argument("--steps", type=int, default=2, help="of a round")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument(
         "--networks", nargs="+", choices=sorted(networks.NETWORKS), default=sorted(networks.NETWORKS)
     )
     parser.add_argument("--modes", nargs="+", choices=MODES, default=list(MODES))
     asked = parser.parse_args()
-    measured = measure(asked.networks, asked.modes, asked.batch, asked.rounds)
-    print(f"\nslices per second, batches of {asked.batch}, {describe()}, best of {asked.rounds} rounds\n")
+    measured = measure(asked.networks, asked.modes, asked.batch, asked.steps, asked.rounds)
+    how = f"batches of {asked.batch}, {describe()}, best of {asked.rounds} rounds of {asked.steps} steps"
+    print(f"\nslices per second, {how}\n")
     print(text_table(measured, dict.fromkeys(("floor", *MODES), 2)))
     if "graph" in measured and "arrays" in measured:
         ratios = measured["graph"] / measured["arrays"]

@@ -94,19 +94,20 @@ def test_a_run_adopts_the_variant_that_it_would_train(compared):
 
 def test_networks_by_both_recipes_and_what_they_will_take(phantom, compared):
     config, root, _ = compared
-    asked = {"models": ["raxnet", "xnet"], "recipes": "both"}
+    asked = {"models": ["raxnet", "dunet"], "recipes": "both"}
     changes = {"train_folds": [1], "training": TRAINING | {"epochs": 1}, "compare": asked}
     models = write_config(config.with_name("models.yaml"), phantom, root, **changes)
     told = raxnet("compare", "models", models, "--estimate")
     assert told.returncode == 0, told.stderr
     assert not (root / "compare/models").exists()
-    for name in ("raxnet", "raxnet, own recipe", "xnet", "xnet, own recipe"):
+    for name in ("raxnet", "raxnet, own recipe", "dunet", "dunet, own recipe"):
         assert f"\n{name} " in told.stdout
     done = raxnet("compare", "models", models)
     assert done.returncode == 0, done.stderr
     costs = pd.read_csv(root / "compare/models/costs.csv").set_index("variant")
-    assert costs.loc["xnet", "parameters"] == 15_117_646
-    assert costs.loc["xnet", "gflops"] > 3 * costs.loc["raxnet", "gflops"]
+    assert set(costs.index) == {"raxnet", "raxnet, own recipe", "dunet", "dunet, own recipe"}
+    assert costs.loc["dunet", "parameters"] == 8_640_163
+    assert costs.loc["dunet", "gflops"] > 3 * costs.loc["raxnet", "gflops"]
 
 
 def test_an_unknown_loss_is_told_before_anything_is_done(phantom, tmp_path):
