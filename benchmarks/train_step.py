@@ -13,6 +13,7 @@ this machine has in a large convolution: no training in float32 is quicker.
 from __future__ import annotations
 
 import argparse
+import gc
 import os
 import sys
 import tempfile
@@ -103,8 +104,7 @@ def _gradients(model: keras.Model, loss: losses.Loss, batch: tuple) -> Callable[
 
 
 def measure(names: list[str], modes: list[str], batch: int, steps: int, rounds: int) -> pd.DataFrame:
-    rows, rate = [], convolution_rate()
-    print(f"convolutions: {rate / 1e9:.0f} GFLOP/s", flush=True)
+    rows, rate = [], 0.0
     with tempfile.TemporaryDirectory() as scratch:
         index, shape = written(Path(scratch))
         for name in names:
@@ -115,11 +115,17 @@ def measure(names: list[str], modes: list[str], batch: int, steps: int, rounds: 
                 runs[mode] = step(mode, feed, steps)
                 runs[mode]()  # traces, and compiles
                 print(f"{name}, {mode}: ready", file=sys.stderr, flush=True)
+            rate = max(rate, *(convolution_rate(1.0) for _ in range(rounds)))
             seconds = pd.DataFrame([{mode: run() for mode, run in runs.items()} for _ in range(rounds)])
+            runs.clear()  # the networks' memory, before the next one's
             keras.backend.clear_session()
+            gc.collect()
             flops = 6 * cost.macs(networks.build(name, *feed.padding.padded(*feed.shape)))
-            rows.append({"network": name, "floor": rate / flops} | (batch / seconds.min()).to_dict())
-            print(", ".join(f"{key} {value}" for key, value in rows[-1].items()), flush=True)
+            rows.append({"network": name, "floor": 0.0, "flops": flops} | (batch / seconds.min()).to_dict())
+            print(", ".join(f"{key} {value}" for key, value in rows[-1].items()), file=sys.stderr, flush=True)
+    for row in rows:
+        row["floor"] = rate / row.pop("flops")
+    print(f"\nconvolutions at best: {rate / 1e9:.0f} GFLOP/s")
     return pd.DataFrame(rows)
 
 
