@@ -6,7 +6,7 @@ Axial slices of 197 x 233 of a small phantom at 1 mm, on the 208 x 240 canvas, t
 graph: as the trainer runs it. arrays: train_on_batch over float32 arrays in memory, as the original trained. gradients:
 forward, loss and gradients of one batch that is there already, without metrics and optimizer. eager: without
 tf.function. xla: jit_compile. bfloat16: mixed_bfloat16. They take turns, and every figure is the best of some rounds,
-since the machine may have other work. floor: three times the forward pass's FLOPs (backward is two) at the rate that
+since the machine may have other work. limit: three times the forward pass's FLOPs (backward is two) at the rate that
 this machine has in a large convolution: no training in float32 is quicker.
 """
 
@@ -104,29 +104,29 @@ def _gradients(model: keras.Model, loss: losses.Loss, batch: tuple) -> Callable[
 
 
 def measure(names: list[str], modes: list[str], batch: int, steps: int, rounds: int) -> pd.DataFrame:
-    rows, rate = [], 0.0
+    rows, rates = [], []
     with tempfile.TemporaryDirectory() as scratch:
         index, shape = written(Path(scratch))
         for name in names:
+            settings = TrainingSettings(network=name, batch_size=batch)
+            feed = fit.Feed(index, settings, PLANE, slice_shape(shape, PLANE), canvas(shape, PLANE))
             runs = {}
             for mode in modes:
-                settings = TrainingSettings(network=name, batch_size=batch)
-                feed = fit.Feed(index, settings, PLANE, slice_shape(shape, PLANE), canvas(shape, PLANE))
                 runs[mode] = step(mode, feed, steps)
                 runs[mode]()  # traces, and compiles
                 print(f"{name}, {mode}: ready", file=sys.stderr, flush=True)
-            rate = max(rate, *(convolution_rate(1.0) for _ in range(rounds)))
             seconds = pd.DataFrame([{mode: run() for mode, run in runs.items()} for _ in range(rounds)])
+            rates += [convolution_rate(1.0) for _ in range(rounds)]
             runs.clear()  # the networks' memory, before the next one's
             keras.backend.clear_session()
             gc.collect()
-            flops = 6 * cost.macs(networks.build(name, *feed.padding.padded(*feed.shape)))
-            rows.append({"network": name, "floor": 0.0, "flops": flops} | (batch / seconds.min()).to_dict())
+            rows.append({"network": name} | (batch / seconds.min()).to_dict())
             print(", ".join(f"{key} {value}" for key, value in rows[-1].items()), file=sys.stderr, flush=True)
-    for row in rows:
-        row["floor"] = rate / row.pop("flops")
-    print(f"\nconvolutions at best: {rate / 1e9:.0f} GFLOP/s")
-    return pd.DataFrame(rows)
+        padded = feed.padding.padded(*feed.shape)
+    print(f"\nconvolutions at best: {max(rates) / 1e9:.0f} GFLOP/s")
+    measured = pd.DataFrame(rows)
+    measured["limit"] = [max(rates) / (6 * cost.macs(networks.build(name, *padded))) for name in names]
+    return measured
 
 
 def hours(measured: pd.DataFrame) -> pd.DataFrame:
@@ -152,13 +152,11 @@ def main() -> None:
     measured = measure(asked.networks, asked.modes, asked.batch, asked.steps, asked.rounds)
     how = f"batches of {asked.batch}, {describe()}, best of {asked.rounds} rounds of {asked.steps} steps"
     print(f"\nslices per second, {how}\n")
-    print(text_table(measured, dict.fromkeys(("floor", *MODES), 2)))
+    print(text_table(measured, dict.fromkeys(("limit", *MODES), 2)))
     if "graph" in measured and "arrays" in measured:
         ratios = measured["graph"] / measured["arrays"]
-        print(
-            "\ngraph / arrays: "
-            + ", ".join(f"{n} {r:.2f}" for n, r in zip(measured["network"], ratios, strict=True))
-        )
+        told = (f"{name} {ratio:.2f}" for name, ratio in zip(measured["network"], ratios, strict=True))
+        print("\ngraph / arrays: " + ", ".join(told))
     if "graph" in measured:
         print("\nATLAS at the speed of `graph`: the axial speed taken for every plane\n")
         print(text_table(hours(measured)))

@@ -111,6 +111,25 @@ def test_statistics_are_renewed_after_every_epoch(examples, tmp_path):
     assert {name for name, equal in same.items() if not equal} == moving
 
 
+def test_every_epoch_has_batches_of_its_own_and_validation_always_the_same(examples, tmp_path, monkeypatch):
+    drawn, plan = [], input.plan
+
+    def noted(*arguments):
+        drawn.append(plan(*arguments))
+        return drawn[-1]
+
+    monkeypatch.setattr(input, "plan", noted)
+    train(examples, tmp_path, epochs=3)
+    validation, *epochs = [np.concatenate(batches).tolist() for batches in drawn]
+    assert len(epochs) == 3
+    assert len({tuple(rows) for rows in epochs}) == 3
+    drawn.clear()
+    train(examples, tmp_path, epochs=4)  # goes on
+    again, following = [np.concatenate(batches).tolist() for batches in drawn]
+    assert again == validation
+    assert following not in epochs
+
+
 @pytest.mark.parametrize("asked", [16, 24])
 def test_statistics_are_of_as_many_slices_as_asked_for(examples, tmp_path, monkeypatch, asked):
     seen = []

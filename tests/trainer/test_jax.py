@@ -6,6 +6,7 @@ JAX_PYTHON names, which needs no TensorFlow.
 
 import importlib.util
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -81,12 +82,13 @@ def test_a_step_on_jax_and_its_weights_here(name, tmp_path):
 
 def test_the_step_is_the_same_on_both(tmp_path):
     """Same weights, same batch, RAX-Net, which has no dropout: the same loss, and the same network after it."""
-    (tmp_path / "jax").mkdir()
-    for folder in (tmp_path, tmp_path / "jax"):
-        start("raxnet", folder)
-    on_jax("raxnet", "focal_tversky", tmp_path / "jax")
-    backend_probe.probe("raxnet", "focal_tversky", tmp_path)
-    with np.load(tmp_path / "jax" / "probe.npz") as there, np.load(tmp_path / "probe.npz") as here:
+    ours, theirs = tmp_path / "tensorflow", tmp_path / "jax"
+    ours.mkdir()
+    start("raxnet", ours)
+    shutil.copytree(ours, theirs)
+    on_jax("raxnet", "focal_tversky", theirs)
+    backend_probe.probe("raxnet", "focal_tversky", ours)
+    with np.load(theirs / "probe.npz") as there, np.load(ours / "probe.npz") as here:
         assert here["backend"] == "tensorflow"
         for key in ("loss", "dice", "recall", "precision"):
             assert float(there[key]) == pytest.approx(float(here[key]), abs=1e-4)
