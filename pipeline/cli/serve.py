@@ -58,6 +58,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="MODEL/LABEL=VERSION",
         help="a version that stays served under a label; may be repeated",
     )
+    add(
+        "--jobs",
+        type=Path,
+        metavar="DIR",
+        help="folder of the jobs, which outlives the gateway and may be shared by several (default: a temporary one)",
+    )
     _add_limits(parser)
     parser.epilog = (
         f"{parser.epilog}\nWith the environment variable {TOKEN} every request must bring it as bearer token; "
@@ -78,7 +84,8 @@ def _add_limits(parser: argparse.ArgumentParser) -> None:
     add("--max-upload", 128, "MB", "largest scan file that the gateway takes")
     add("--max-voxels", 64, "MILLION", "largest scan, in millions of voxels")
     add("--volumes", 1, "N", "scans segmented at a time; memory grows with it")
-    add("--queue", 8, "N", "scans that may wait besides")
+    add("--queue", 8, "N", "scans that may wait besides, and jobs")
+    add("--keep", 3600.0, "S", "seconds that the results of a job are kept")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -143,7 +150,8 @@ def _gateway(
     releases = args.models / "releases" if args.models else None
     models = Models(open_client(server, token), server.rstrip("/"), releases)
     limits = Limits(args.max_upload << 20, args.max_voxels * 1_000_000)
-    settings = Settings(scratch, limits, args.volumes, args.queue)
+    jobs = args.jobs or scratch / "jobs"
+    settings = Settings(scratch, jobs, limits, args.volumes, args.queue, args.keep)
     return run_server.Service(Gateway(models, guard, settings), taken)
 
 
@@ -173,6 +181,7 @@ def _check(args: argparse.Namespace) -> None:
         ("max_voxels", 1),
         ("volumes", 1),
         ("queue", 1),
+        ("keep", 1),
     ):
         if not least <= getattr(args, name) < 1e9:
             raise InputError(

@@ -13,12 +13,17 @@ from starlette.responses import Response
 from starlette.routing import Match, Route
 from starlette.types import Message, Receive, Scope, Send
 
+from lesions.errors import InputError
 from lesions.progress import LOGGER
 from serving.gateway import refusal
 from serving.gateway.info import Info
+from serving.gateway.jobs import JobStore
+from serving.gateway.jobs_api import Jobs
 from serving.gateway.metrics import Metrics
 from serving.gateway.models import Models
+from serving.gateway.pages import Pages
 from serving.gateway.refusal import Refusal
+from serving.gateway.runner import Runner
 from serving.gateway.segmenting import request_id
 from serving.gateway.settings import Settings
 from serving.gateway.sync import Segment
@@ -26,7 +31,7 @@ from serving.gateway.workplace import Workplace
 from serving.http_guard import Guard
 
 log = logging.getLogger(LOGGER)
-OPEN = ("/healthz", "/readyz", "/", "/docs", "/openapi.json", "/static")  # need no token
+OPEN = ("/healthz", "/readyz", "/", "/static/{path:path}", "/docs", "/openapi.json")  # need no token
 QUIET = ("/healthz", "/readyz", "/metrics")  # asked every few seconds
 UNKNOWN = "unknown"
 _ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
@@ -40,26 +45,47 @@ class Gateway:
         """Args: models: Behind it. guard: Who may ask. settings: Limits and folders."""
         self.models, self.guard, self.settings = models, guard, settings
         self.workplace = Workplace(models, settings.volumes, settings.queue)
+        self.store = JobStore(settings.jobs, settings.keep)
+        self.runner = Runner(self.store, self.workplace)
         self.metrics = Metrics(
             {
                 "running": ("Scans being segmented", lambda: self.workplace.running),
-                "waiting": ("Scans that wait for it", lambda: self.workplace.waiting),
+                "waiting": ("Scans of /segment that wait for it", lambda: self.workplace.waiting),
+                "jobs_waiting": ("Jobs that wait for it", self.store.waiting),
             }
         )
         info = Info(models, self.metrics)
+        pages = Pages(settings, models)
+        jobs = Jobs(settings, self.store, self.workplace, self.runner)
         self.routes = [
             _route("/segment", Segment(settings, self.workplace).answer, "POST"),
+            _route("/jobs", jobs.submit, "POST"),
+            _route("/jobs/{id}", jobs.poll),
+            _route("/jobs/{id}", jobs.cancel, "DELETE"),
+            _route("/jobs/{id}/{file}", jobs.fetch),
             _route("/healthz", info.alive),
             _route("/readyz", info.ready),
             _route("/models", info.described),
             _route("/metrics", info.metrics),
+            _route("/openapi.json", pages.openapi),
+            _route("/docs", pages.docs),
+            _route("/", pages.index),
+            _route("/static/{path:path}", pages.static),
+            _route("/sample.nii.gz", pages.sample),
         ]
 
     async def start(self) -> None:
-        """Nothing so far."""
+        """Begins to work on jobs. Raises InputError where their folder cannot be used."""
+        try:
+            self.settings.jobs.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self.store.sweep()
+        except OSError as error:
+            raise InputError(f"{self.settings.jobs}: cannot be used for jobs ({error.strerror})") from None
+        self.runner.start()
 
     async def close(self) -> None:
-        """Ends the work."""
+        """Ends the work: the job that runs is finished or put back."""
+        await self.runner.close()
         self.workplace.close()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -14,6 +14,7 @@ class Settings:
 
     Attributes:
         scratch: Private folder for what is being worked on.
+        jobs: Folder of the jobs, which other gateways may share.
         limits: Of uploads.
         volumes: Scans that are segmented at a time.
         queue: Scans that may wait besides.
@@ -21,6 +22,7 @@ class Settings:
     """
 
     scratch: Path
+    jobs: Path
     limits: Limits = field(default_factory=Limits)
     volumes: int = 1
     queue: int = 8

@@ -32,7 +32,8 @@ class Segment:
         self.workplace.require_place()
         with ExitStack() as stack:
             folder = stack.enter_context(private_folder(self.settings.scratch))
-            path, fields = await upload.receive(request, folder, self.settings.limits)
+            with self.workplace.uploading():
+                path, fields = await upload.receive(request, folder, self.settings.limits)
             output, chosen = _parse(dict(request.query_params) | fields)
             self.workplace.require_place()
             work = self.workplace.do(Task(path, chosen), [output], folder)

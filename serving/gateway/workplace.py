@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from serving.gateway.refusal import Refusal
 from serving.gateway.segmenting import Task
 
 Summary = dict[str, Any]
+MOST_UPLOADS = 8  # at a time: each takes its size on the disk
 
 
 class Workplace:
@@ -24,13 +26,26 @@ class Workplace:
         """Args: models: What works. volumes: How many at a time. queue: How many may wait besides."""
         self.models, self.volumes, self.queue = models, volumes, queue
         self.running = self.waiting = 0
+        self.on_free: Callable[[], None] = lambda: None  # called when a place is free
+        self._uploads = 0
         self._free = asyncio.Semaphore(volumes)
         self._threads = ThreadPoolExecutor(volumes, "volume")
 
-    def require_place(self, others: int = 0) -> None:
-        """Raises Refusal (429) where so many wait already, `others` of them elsewhere, that no more is taken."""
-        if self.waiting + others >= self.queue:
-            raise Refusal(429, f"{self.waiting + others} scans are waiting already; come back later")
+    def require_place(self) -> None:
+        """Raises Refusal (429) where so many wait already that no more is taken."""
+        if self.waiting >= self.queue:
+            raise Refusal(429, f"{self.waiting} scans are waiting already; come back later")
+
+    @contextmanager
+    def uploading(self) -> Iterator[None]:
+        """While a scan is sent. Raises Refusal (429) where too many are."""
+        if self._uploads >= MOST_UPLOADS:
+            raise Refusal(429, f"{MOST_UPLOADS} scans are being sent already; come back later")
+        self._uploads += 1
+        try:
+            yield
+        finally:
+            self._uploads -= 1
 
     async def do(self, task: Task, outputs: Sequence[str], folder: Path) -> Summary:
         """Segments a scan when its turn comes and writes results (see `results.write`); cancelled, it stops soon.
@@ -50,6 +65,7 @@ class Workplace:
         finally:
             self.running -= 1
             self._free.release()
+            self.on_free()
 
     def _work(self, task: Task, outputs: Sequence[str], folder: Path) -> Summary:
         done = segmenting.run(task, self.models)
