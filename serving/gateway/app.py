@@ -32,7 +32,7 @@ from serving.http_guard import Guard
 
 log = logging.getLogger(LOGGER)
 OPEN = ("/healthz", "/readyz", "/", "/static/{path:path}", "/docs", "/openapi.json")  # need no token
-QUIET = ("/healthz", "/readyz", "/metrics")  # asked every few seconds
+QUIET = ("/healthz", "/readyz", "/metrics", "/jobs/{id}")  # asked every few seconds
 UNKNOWN = "unknown"
 _ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 Endpoint = Callable[[Request], Awaitable[Response]]

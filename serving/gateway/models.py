@@ -24,7 +24,7 @@ class Models:
 
         Args:
             client: With the server's address.
-            url: The address, for messages.
+            url: What to call it in messages; callers need not know where it is.
             releases: Folder of the releases' records, where it is at hand.
         """
         self._client, self._url, self._releases = client, url, releases

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+
 from starlette.responses import JSONResponse, Response
 
 from lesions.errors import InputError, WorkError
@@ -38,6 +40,10 @@ def refusal(error: Exception) -> Refusal | None:
         return Refusal(502, str(error))
     if isinstance(error, GoneError):
         return Refusal(499, "The client went away")
+    if isinstance(error, MemoryError):
+        return Refusal(413, "The scan needs more memory than there is; send one of fewer voxels")
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return Refusal(507, "There is no room on the server's disk")
     return None
 
 

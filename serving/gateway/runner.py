@@ -50,9 +50,9 @@ class Runner:
         """Lets what runs come to its end, within reason, and gives the rest back."""
         self._leaving = True
         self.wake()
-        *workers, sweeper = self._tasks
-        sweeper.cancel()
-        if workers:
+        for sweeper in self._tasks[-1:]:
+            sweeper.cancel()
+        if workers := self._tasks[:-1]:
             await asyncio.wait(workers, timeout=DRAIN_SECONDS)
         for task in self._tasks:
             task.cancel()

@@ -79,6 +79,8 @@ class Workplace:
         except asyncio.CancelledError:
             task.stopped.set()
             await asyncio.wait({doing})  # the place is free when the memory is
+            if doing.done() and not doing.cancelled():
+                doing.exception()  # nobody asks for it any more
             raise
 
     def close(self) -> None:

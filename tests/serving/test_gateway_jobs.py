@@ -156,7 +156,7 @@ def test_cancelling_a_running_and_a_waiting_job(tmp_path, body, gate):
     asyncio.run(work())
 
 
-@pytest.mark.parametrize("name", ["x", "0" * 31, "0" * 33, "..", "%2e%2e", "..%2f..%2fetc", "A" * 32])
+@pytest.mark.parametrize("name", ["x", "0" * 31, "0" * 33, "%2e%2e", "..%2f..%2fetc", "A" * 32])
 def test_names_that_are_none_of_ours(tmp_path, name):
     async def work():
         async with running(InProcessModels(Spy()), tmp_path) as (_, client):
