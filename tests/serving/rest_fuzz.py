@@ -116,15 +116,15 @@ def _changed(rng, document):
     if kind < 0.4:
         container[key] = copy.deepcopy(rng.choice((*WORDS, *NUMBERS, *EMPTY)))
     elif kind < 0.55:
-        for _ in range(rng.choice((1, 1, 2, 33, 255, 400))):
+        for _ in range(rng.choice((1, 1, 2, 33, 255))):
             container[key] = [container[key]]
     elif kind < 0.7:
         container[key] = {rng.choice(("b64", "slices", "a", "", "inputs", "signature_name")): container[key]}
     elif kind < 0.85 and container is not holder:
         if isinstance(container, list):
-            container.insert(rng.randrange(len(container) + 1), copy.deepcopy(container[key]))
+            container.insert(rng.randrange(len(container) + 1), container[key])
         else:
-            container[rng.choice(("inputs", "instances", "a", "x"))] = copy.deepcopy(container[key])
+            container[rng.choice(("inputs", "instances", "a", "x"))] = container[key]
     elif container is not holder:
         del container[key]
     return holder["root"]
