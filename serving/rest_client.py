@@ -31,6 +31,14 @@ PAUSE_SECONDS, LONGEST_PAUSE = 1.0, 30.0  # before the one retry; the server may
 TOKEN = "RAXNET_TOKEN"  # environment variable
 
 
+class NotReadyError(WorkError):
+    """The server cannot be reached, or is not ready to answer: later it may be."""
+
+
+class VersionGoneError(WorkError):
+    """A version that was pinned is no longer served: a newer one took its place."""
+
+
 class RestPredictor:
     """Models of a server, each pinned to the version that was the newest when it was opened."""
 
@@ -46,10 +54,7 @@ class RestPredictor:
             WorkError: It cannot be reached, or fails.
         """
         self._client, self._url = client, url
-        found = {plane: self._newest(plane) for plane in PLANES}
-        self._versions = {plane: number for plane, number in found.items() if number is not None}
-        if not self._versions:
-            raise InputError(f"{url}: serves no model of {', '.join(PLANES)}; check --server")
+        self._versions = self.newest()
         texts = {plane: self._ask_card(plane) for plane in self._versions}
         self._cards = {plane: card_from_json(text, self._where(plane)) for plane, text in texts.items()}
         self._digests = {plane: hashlib.sha256(text.encode()).hexdigest() for plane, text in texts.items()}
@@ -100,6 +105,14 @@ class RestPredictor:
         check_answer(self._where(plane), slices, answer)
         return answer
 
+    def newest(self) -> dict[str, int]:
+        """The newest version of each plane that is served now. Raises as `RestPredictor` does."""
+        found = {plane: self._newest(plane) for plane in PLANES}
+        served = {plane: number for plane, number in found.items() if number is not None}
+        if not served:
+            raise InputError(f"{self._url}: serves no model of {', '.join(PLANES)}; check --server")
+        return served
+
     def _newest(self, plane: str) -> int | None:
         """The highest version that is served, None where the server has no such model."""
         response = self._send("GET", f"/v1/models/{plane}")
@@ -115,7 +128,7 @@ class RestPredictor:
                 f"{self._url}: answers otherwise than TensorFlow Serving; check --server"
             ) from None
         if not ready:
-            raise WorkError(f"{self._url}: the model {plane} is not ready; try again later")
+            raise NotReadyError(f"{self._url}: the model {plane} is not ready; try again later")
         return max(ready)
 
     def _ask_card(self, plane: str) -> str:
@@ -149,7 +162,11 @@ class RestPredictor:
                 f"{where}: access refused ({reason}); set {TOKEN}, or see the server's --allowed-host"
             )
         if response.status_code == 404:
-            raise WorkError(f"{where}: no longer served ({reason}); a newer one took its place: try again")
+            raise VersionGoneError(
+                f"{where}: no longer served ({reason}); a newer one took its place: try again"
+            )
+        if response.status_code == 503:
+            raise NotReadyError(f"{where}: {reason}")
         raise WorkError(f"{where}: {reason}")
 
     def _send(self, method: str, path: str, body: bytes | None = None) -> httpx.Response:
@@ -168,7 +185,7 @@ class RestPredictor:
         try:
             return self._client.request(method, path, content=body)
         except httpx.TransportError as error:
-            raise WorkError(f"{self._url}: cannot be reached ({error}); check --server") from None
+            raise NotReadyError(f"{self._url}: cannot be reached ({error}); check --server") from None
 
     def _where(self, plane: str) -> str:
         return f"{self._url}, {plane} {self._versions[plane]}"
@@ -185,15 +202,19 @@ def open_server(url: str, token: str | None = None) -> RestPredictor:
         InputError: Not such an address; no models of ours there; the token is refused.
         WorkError: It cannot be reached.
     """
+    return RestPredictor(open_client(url, token), url.rstrip("/"))
+
+
+def open_client(url: str, token: str | None = None) -> httpx.Client:
+    """A client of a server that need not be there yet. Raises InputError where that is no address."""
     if not url.startswith(("http://", "https://")):
         raise InputError(f"--server: expected http://HOST:PORT, found {url!r}")
     headers = {"Authorization": f"Bearer {token}"} if token else {}
     timeout = httpx.Timeout(ANSWER_SECONDS, connect=CONNECT_SECONDS)
     try:
-        client = httpx.Client(base_url=url, headers=headers, timeout=timeout)
+        return httpx.Client(base_url=url, headers=headers, timeout=timeout)
     except (httpx.InvalidURL, ValueError) as error:
         raise InputError(f"--server: {url!r} is no address ({error})") from None
-    return RestPredictor(client, url.rstrip("/"))
 
 
 def pack(slices: np.ndarray) -> list[str]:
