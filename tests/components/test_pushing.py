@@ -6,8 +6,8 @@ import shutil
 import pytest
 
 from components.blessing import Gate, bless
-from components.pusher_executor import push
 from components.release import newest_release, publish
+from lesions.push import push
 
 
 @pytest.fixture

@@ -1,0 +1,145 @@
+"""`raxnet import` and `raxnet export h5`: files to models and back, as a person types them."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+from lesions.grid import ATLAS_SHAPE
+from lesions.provenance import read_card
+from lesions.slices import PLANES, canvas, slice_shape
+from pipeline.cli import main
+from serving.predictor import newest_version, open_models
+from tests.trainer import keras2
+
+ROOT = Path(__file__).parents[2]
+
+
+def pads(plane):
+    padding = canvas(ATLAS_SHAPE, plane)
+    return padding.rows, padding.columns
+
+
+@pytest.fixture(scope="module")
+def weights():
+    return keras2.settled()
+
+
+@pytest.fixture(scope="module")
+def axial(weights, tmp_path_factory):
+    """axial.h5 as Keras 2 saves it, and its network."""
+    network = keras2.build(*keras2.CANVAS["axial"])
+    network.set_weights(weights)
+    path = tmp_path_factory.mktemp("authors") / "axial.h5"
+    network.save(path)
+    return network, path
+
+
+def of_plane(path, plane, folder, name=""):
+    """A copy with the input of another plane: weights do not depend on it."""
+    copy = folder / (name or f"{plane}.h5")
+    shutil.copy(path, copy)
+    with h5py.File(copy, "r+") as file:
+        content = json.loads(file.attrs["model_config"])
+        content["config"]["layers"][0]["config"]["batch_input_shape"] = [None, *keras2.CANVAS[plane], 1]
+        file.attrs["model_config"] = json.dumps(content)
+    return copy
+
+
+def call(*words):
+    return main.main(["import", *map(str, words)])
+
+
+def some_slices(plane, n=2):
+    return np.random.default_rng(5).gamma(2.0, 300.0, (n, *slice_shape(ATLAS_SHAPE, plane))).astype(np.float32)
+
+
+def files(folder):
+    return sorted(path for path in folder.rglob("*"))
+
+
+def test_an_imported_model_answers_as_keras_2_does(axial, tmp_path, capsys):
+    out = tmp_path / "models"
+    assert call(axial[1], out) == 0
+    said = capsys.readouterr()
+    version = newest_version(out / "axial")
+    assert said.out.startswith(f"axial  version {version.name}  {axial[1]}\nTrained on ATLAS v2.0, as published by ")
+    assert "no model of sagittal and coronal; masks are fused from the other planes" in said.err
+    slices = some_slices("axial")
+    expected = keras2.answer(axial[0], slices, pads("axial"))
+    assert expected.std() > 0.1
+    np.testing.assert_allclose(open_models(out).predict("axial", slices), expected, atol=1e-5, rtol=0)
+    card = read_card(version)
+    assert (card.fold, card.subjects, card.members, card.phantom) == (0, 0, (), False)
+    assert "which subjects is not known" in card.statement()
+    assert card.source.startswith("axial.h5, SHA-256 ")
+    assert (version / "assets.extra/tf_serving_warmup_requests").is_file()
+    assert [path.name for path in out.iterdir()] == ["axial"]
+
+
+def test_versions_are_added_and_the_size_decides_the_plane(axial, tmp_path, capsys):
+    """Into a folder of models: nothing there is changed; a file's name does not count, and that is said."""
+    out = tmp_path / "models"
+    assert call(axial[1], out) == 0
+    before = {path: path.read_bytes() for path in files(out) if path.is_file()}
+    swapped = of_plane(axial[1], "coronal", tmp_path, "axial.h5")
+    capsys.readouterr()
+    assert call(axial[1], swapped, out, "--dataset", "ours") == 0
+    assert f"{swapped}: named axial, but its input has the size of coronal" in capsys.readouterr().err
+    assert len(list((out / "axial").iterdir())) == 2
+    assert {path: path.read_bytes() for path in before} == before
+    assert open_models(out).planes == ("axial", "coronal")
+    assert open_models(out).card("coronal").dataset == "ours"
+
+
+def refused(capsys, *words):
+    assert call(*words) == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err.count("\n") == 1
+    assert said.err.startswith("raxnet import: ")
+    return said.err
+
+
+def test_what_cannot_be_imported_leaves_nothing(axial, tmp_path, capsys):
+    good, out = axial[1], tmp_path / "models"
+    twin = of_plane(good, "axial", tmp_path, "twin.h5")
+    assert f"{twin}: of the axial plane, as {good} is; give one of them" in refused(capsys, good, twin, out)
+    cut = tmp_path / "coronal.h5"
+    cut.write_bytes(good.read_bytes()[:100_000])
+    assert f"{cut}: truncated or damaged" in refused(capsys, good, cut, out)
+    small = tmp_path / "small.h5"
+    keras2.build(32, 48).save(small)
+    expected = "must be one of 208 x 240 (axial), 240 x 208 (sagittal), 208 x 208 (coronal), found 32 x 48"
+    assert expected in refused(capsys, small, out)
+    assert "an output folder are needed" in refused(capsys, good)
+    assert not out.exists()
+
+
+def test_folders_that_are_no_folders_of_models(axial, tmp_path, capsys, monkeypatch):
+    out = tmp_path / "out"
+    out.write_text("a file")
+    assert f"{out}: cannot be written" in refused(capsys, axial[1], out)
+    out.unlink()
+    out.mkdir()
+    (out / "thesis.tex").write_text("x")
+    assert f"{out}: holds other things than models" in refused(capsys, axial[1], out)
+    assert [path.name for path in out.iterdir()] == ["thesis.tex"]
+
+
+def test_models_of_another_grid_are_not_mixed_with(axial, tmp_path, capsys):
+    from tests.serving.conftest import save_model
+
+    out = tmp_path / "models"
+    save_model(out / "coronal" / "3", "coronal")
+    before = files(out)
+    assert "give models of one grid" in refused(capsys, axial[1], out)
+    assert files(out) == before

@@ -1,0 +1,91 @@
+"""The method's published weights as our models, and ours as files that the authors' container loads."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import replace
+from importlib import metadata
+from pathlib import Path
+
+import keras
+
+from lesions.errors import InputError
+from lesions.grid import ATLAS_SHAPE, template_grid
+from lesions.provenance import ModelCard, card_from_json
+from lesions.slices import canvas, slice_shape
+from trainer import job, keras2_h5, networks, signatures
+from trainer.keras2_h5 import SavedNetwork
+
+
+def by_plane(files: Sequence[Path]) -> dict[str, SavedNetwork]:
+    """Reads files.
+
+    Returns:
+        Plane to what its file holds.
+
+    Raises:
+        InputError: A file cannot be used, or two are of one plane.
+    """
+    found: dict[str, SavedNetwork] = {}
+    for saved in map(keras2_h5.read, files):
+        plane = saved.plane
+        if plane in found:
+            raise InputError(
+                f"{saved.path}: of the {plane} plane, as {found[plane].path} is; give one of them"
+            )
+        saved.fill(_network(plane))
+        found[plane] = saved
+    return found
+
+
+def export(saved: SavedNetwork, folder: Path, dataset: str) -> ModelCard:
+    """Writes a SavedModel as a training does, on the grid and with the canvas that the authors' code has.
+
+    Args:
+        saved: What was read.
+        folder: Where saved_model.pb goes.
+        dataset: What it was trained on, for the card; a card in the file stands.
+
+    Returns:
+        The card written into the model.
+    """
+    network = _network(saved.plane)
+    saved.fill(network)
+    shape, padding = slice_shape(ATLAS_SHAPE, saved.plane), canvas(ATLAS_SHAPE, saved.plane)
+    card = _card(saved, network, dataset)
+    signatures.export(network, shape, padding, folder, card=card)
+    return card
+
+
+def _network(plane: str) -> keras.Model:
+    rows, columns = canvas(ATLAS_SHAPE, plane).padded(*slice_shape(ATLAS_SHAPE, plane))
+    return networks.build(keras2_h5.NETWORK, rows, columns)
+
+
+def _card(saved: SavedNetwork, network: keras.Model, dataset: str) -> ModelCard:
+    source = f"{saved.path.name}, SHA-256 {hashlib.sha256(saved.path.read_bytes()).hexdigest()}"
+    if saved.card:
+        return replace(card_from_json(saved.card, str(saved.path)), source=source)
+    padding = canvas(ATLAS_SHAPE, saved.plane)
+    return ModelCard(
+        plane=saved.plane,
+        fold=0,
+        network=keras2_h5.NETWORK,
+        loss=saved.loss or "not known",
+        grid=template_grid(),
+        canvas=(padding.rows, padding.columns),
+        dataset=dataset,
+        phantom=False,
+        subjects=0,
+        validation_subjects=0,
+        fold_map="",
+        data="",
+        epochs=0,
+        best_epoch=0,
+        parameters=network.count_params(),
+        software={"keras": saved.version or "not known", "tensorflow": "not known"}
+        | {"imported with tensorflow": metadata.version("tensorflow")},
+        weights=job.weights_digest(network),
+        source=source,
+    )
