@@ -9,12 +9,13 @@ from importlib import metadata
 from pathlib import Path
 
 import keras
+import tensorflow as tf
 
 from lesions.errors import InputError
 from lesions.grid import ATLAS_SHAPE, template_grid
-from lesions.provenance import ModelCard, card_from_json
+from lesions.provenance import ModelCard, card_from_json, read_card
 from lesions.slices import canvas, slice_shape
-from trainer import job, keras2_h5, networks, signatures
+from trainer import job, keras2_config, keras2_h5, networks, signatures
 from trainer.keras2_h5 import SavedNetwork
 
 
@@ -65,8 +66,12 @@ def _network(plane: str) -> keras.Model:
 
 def _card(saved: SavedNetwork, network: keras.Model, dataset: str) -> ModelCard:
     source = f"{saved.path.name}, SHA-256 {hashlib.sha256(saved.path.read_bytes()).hexdigest()}"
+    digest = job.weights_digest(network)
     if saved.card:
-        return replace(card_from_json(saved.card, str(saved.path)), source=source)
+        card = card_from_json(saved.card, str(saved.path))
+        if (card.plane, card.weights) != (saved.plane, digest):
+            raise InputError(f"{saved.path}: its card is of another model ({card.plane}); export it again")
+        return replace(card, source=source)
     padding = canvas(ATLAS_SHAPE, saved.plane)
     return ModelCard(
         plane=saved.plane,
@@ -86,6 +91,35 @@ def _card(saved: SavedNetwork, network: keras.Model, dataset: str) -> ModelCard:
         parameters=network.count_params(),
         software={"keras": saved.version or "not known", "tensorflow": "not known"}
         | {"imported with tensorflow": metadata.version("tensorflow")},
-        weights=job.weights_digest(network),
+        weights=digest,
         source=source,
     )
+
+
+def write(model: Path, path: Path) -> None:
+    """Writes a model of ours as a file of Keras 2, which the authors' container loads.
+
+    Args:
+        model: SavedModel folder of one plane.
+        path: The file.
+
+    Raises:
+        InputError: The authors' network has no place for it.
+    """
+    card = read_card(model)
+    fits = card.network == keras2_h5.NETWORK and not card.members and card.grid.shape == ATLAS_SHAPE
+    if not fits:
+        found = "several folds' mean" if card.members else card.network
+        raise InputError(
+            f"{model}: must be one {keras2_h5.NETWORK} network for {ATLAS_SHAPE} voxels, "
+            f"found {found} for {card.grid.shape}; export another"
+        )
+    network = _network(card.plane)
+    try:
+        restored = tf.train.Checkpoint(network=network).restore(str(model / "variables" / "variables"))
+        restored.assert_existing_objects_matched().expect_partial()
+    except (AssertionError, ValueError, tf.errors.OpError):
+        raise InputError(f"{model}: not the method's own network; export another") from None
+    if job.weights_digest(network) != card.weights:
+        raise InputError(f"{model}: its weights are not those that its card names; export the model again")
+    keras2_config.write(network, card, path)

@@ -7,13 +7,16 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
 
+from lesions import nifti
 from lesions.grid import ATLAS_SHAPE
+from lesions.phantom.subject import make_subject
 from lesions.provenance import read_card
 from lesions.slices import PLANES, canvas, slice_shape
 from pipeline.cli import main
@@ -59,39 +62,33 @@ def call(*words):
 
 
 def some_slices(plane, n=2):
-    return np.random.default_rng(5).gamma(2.0, 300.0, (n, *slice_shape(ATLAS_SHAPE, plane))).astype(np.float32)
+    return (
+        np.random.default_rng(5).gamma(2.0, 300.0, (n, *slice_shape(ATLAS_SHAPE, plane))).astype(np.float32)
+    )
 
 
 def files(folder):
     return sorted(path for path in folder.rglob("*"))
 
 
-def test_an_imported_model_answers_as_keras_2_does(axial, tmp_path, capsys):
+def test_versions_are_added_and_the_size_decides_the_plane(axial, tmp_path, capsys):
+    """Into a folder of models: nothing there is changed; a file's name does not count, and that is said."""
     out = tmp_path / "models"
     assert call(axial[1], out) == 0
     said = capsys.readouterr()
     version = newest_version(out / "axial")
-    assert said.out.startswith(f"axial  version {version.name}  {axial[1]}\nTrained on ATLAS v2.0, as published by ")
+    assert said.out.startswith(
+        f"axial  version {version.name}  {axial[1]}\nTrained on ATLAS v2.0, as published by "
+    )
     assert "no model of sagittal and coronal; masks are fused from the other planes" in said.err
-    slices = some_slices("axial")
-    expected = keras2.answer(axial[0], slices, pads("axial"))
-    assert expected.std() > 0.1
-    np.testing.assert_allclose(open_models(out).predict("axial", slices), expected, atol=1e-5, rtol=0)
+    assert [path.name for path in out.iterdir()] == ["axial"]
     card = read_card(version)
     assert (card.fold, card.subjects, card.members, card.phantom) == (0, 0, (), False)
     assert "which subjects is not known" in card.statement()
     assert card.source.startswith("axial.h5, SHA-256 ")
     assert (version / "assets.extra/tf_serving_warmup_requests").is_file()
-    assert [path.name for path in out.iterdir()] == ["axial"]
-
-
-def test_versions_are_added_and_the_size_decides_the_plane(axial, tmp_path, capsys):
-    """Into a folder of models: nothing there is changed; a file's name does not count, and that is said."""
-    out = tmp_path / "models"
-    assert call(axial[1], out) == 0
     before = {path: path.read_bytes() for path in files(out) if path.is_file()}
     swapped = of_plane(axial[1], "coronal", tmp_path, "axial.h5")
-    capsys.readouterr()
     assert call(axial[1], swapped, out, "--dataset", "ours") == 0
     assert f"{swapped}: named axial, but its input has the size of coronal" in capsys.readouterr().err
     assert len(list((out / "axial").iterdir())) == 2
@@ -143,3 +140,92 @@ def test_models_of_another_grid_are_not_mixed_with(axial, tmp_path, capsys):
     before = files(out)
     assert "give models of one grid" in refused(capsys, axial[1], out)
     assert files(out) == before
+
+
+def test_an_interrupted_import_leaves_nothing(axial, tmp_path):
+    """Interrupted while it exports, as soon as there are files of a first model."""
+    (tmp_path / "tmp").mkdir()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "pipeline.cli.main", "import", axial[1], tmp_path / "models"],
+        cwd=ROOT,
+        env={**os.environ, "TMPDIR": str(tmp_path / "tmp")},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    while not any((tmp_path / "tmp").rglob("variables")):
+        assert process.poll() is None, process.stderr.read()
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    assert "interrupted" in process.communicate(timeout=120)[1]
+    assert process.returncode == 130
+    assert not (tmp_path / "models").exists()
+    assert not any((tmp_path / "tmp").glob("raxnet-import-*"))
+
+
+def test_what_keras_2_has_no_place_for_is_not_exported(tmp_path, capsys):
+    from tests.serving.conftest import save_model
+
+    assert main.main(["export", "h5", str(tmp_path), str(tmp_path / "out")]) == 2
+    assert "no <plane>/<version>/saved_model.pb here" in capsys.readouterr().err
+    save_model(tmp_path / "axial" / "3", "axial")
+    assert main.main(["export", "h5", str(tmp_path), str(tmp_path / "out")]) == 2
+    said = (
+        "must be one raxnet network for (197, 233, 189) voxels, found tiny for (12, 14, 10); export another"
+    )
+    assert said in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.fixture(scope="module")
+def authors(weights, tmp_path_factory):
+    """The three files as the authors have them, each of other weights, and their networks."""
+    folder, networks = tmp_path_factory.mktemp("trained_models"), {}
+    for number, plane in enumerate(PLANES):
+        networks[plane] = keras2.build(*keras2.CANVAS[plane])
+        networks[plane].set_weights([weight * (1 - 0.01 * number) for weight in weights])
+        networks[plane].save(folder / f"{plane}.h5")
+    return folder, networks
+
+
+@pytest.mark.slow
+def test_from_three_files_to_a_mask_and_back(authors, tmp_path, capsys):
+    """All planes at their own size: probabilities in process and served; a mask; and the files again."""
+    import tf_keras
+
+    from serving.rest_client import open_server
+    from tests.serving.server import Server
+
+    folder, networks = authors
+    out = tmp_path / "models"
+    assert call(*sorted(folder.iterdir()), out) == 0
+    assert capsys.readouterr().err == ""
+    server = Server(out)
+    try:
+        for plane in PLANES:
+            slices = some_slices(plane)
+            expected = keras2.answer(networks[plane], slices, pads(plane))
+            assert expected.std() > 0.05
+            found = open_models(out).predict(plane, slices)
+            np.testing.assert_allclose(found, expected, atol=1e-5, rtol=0)
+            np.testing.assert_array_equal(open_server(server.url).predict(plane, slices), found)
+    finally:
+        assert server.stop()[0] == 0
+    nifti.write(tmp_path / "scan.nii.gz", make_subject(1, spacing=6.0)[0])
+    assert (
+        main.main(["segment", str(tmp_path / "scan.nii.gz"), str(tmp_path / "masks"), "--models", str(out)])
+        == 0
+    )
+    assert "on which subjects is not known" in capsys.readouterr().out
+    assert main.main(["export", "h5", str(out), str(tmp_path / "h5")]) == 0
+    for plane in PLANES:
+        loaded = tf_keras.models.load_model(tmp_path / "h5" / f"{plane}.h5")
+        for found, expected in zip(loaded.get_weights(), networks[plane].get_weights(), strict=True):
+            np.testing.assert_array_equal(found, expected)
+        slices = some_slices(plane, 1)
+        both = [keras2.answer(network, slices, pads(plane)) for network in (loaded, networks[plane])]
+        np.testing.assert_array_equal(*both)
+    again = [str(tmp_path / "h5" / f"{plane}.h5") for plane in PLANES]
+    assert call(*again, tmp_path / "again") == 0
+    for plane in PLANES:
+        first, second = (read_card(newest_version(where / plane)) for where in (out, tmp_path / "again"))
+        assert second == replace(first, source=second.source)
