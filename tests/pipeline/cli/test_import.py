@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from lesions import nifti
-from lesions.grid import ATLAS_SHAPE
+from lesions.grid import ATLAS_SHAPE, template_grid
 from lesions.phantom.subject import make_subject
 from lesions.provenance import read_card
 from lesions.slices import PLANES, canvas, slice_shape
@@ -23,7 +23,7 @@ from pipeline.cli import main
 from serving.predictor import newest_version, open_models
 from tests.trainer import keras2
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 def pads(plane):
@@ -163,7 +163,9 @@ def test_an_interrupted_import_leaves_nothing(axial, tmp_path):
 
 
 def test_what_keras_2_has_no_place_for_is_not_exported(tmp_path, capsys):
-    from tests.serving.conftest import save_model
+    from tests.serving.conftest import make_card, save_model
+    from trainer import networks, signatures
+    from trainer.job import weights_digest
 
     assert main.main(["export", "h5", str(tmp_path), str(tmp_path / "out")]) == 2
     assert "no <plane>/<version>/saved_model.pb here" in capsys.readouterr().err
@@ -173,6 +175,12 @@ def test_what_keras_2_has_no_place_for_is_not_exported(tmp_path, capsys):
         "must be one raxnet network for (197, 233, 189) voxels, found tiny for (12, 14, 10); export another"
     )
     assert said in capsys.readouterr().err
+    shape, padding = slice_shape(ATLAS_SHAPE, "axial"), canvas(ATLAS_SHAPE, "axial")
+    ablation = networks.build("raxnet", *padding.padded(*shape), options={"decoder_units": 1})
+    card = replace(make_card("axial", template_grid()), network="raxnet", weights=weights_digest(ablation))
+    signatures.export(ablation, shape, padding, tmp_path / "axial" / "4", card=card)
+    assert main.main(["export", "h5", str(tmp_path), str(tmp_path / "out")]) == 2
+    assert "axial/4: not the method's own network, or damaged; export another" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
 
