@@ -79,10 +79,14 @@ class MniCheck:
     @property
     def message(self) -> str:
         """One line for people: the verdict, how sure, and what to do."""
+        return self.said(REMEDY)
+
+    def said(self, remedy: str) -> str:
+        """The message with another remedy."""
         if not self.flagged:
             return f"the scan lies in MNI space ({self.how})"
         sure = "is not" if self.verdict == OUTSIDE else "may not be"
-        return f"the scan {sure} in MNI space ({self.how}): the mask may be wrong; {REMEDY}"
+        return f"the scan {sure} in MNI space ({self.how}): the mask may be wrong; {remedy}"
 
 
 def mni_check(volume: Volume) -> MniCheck:

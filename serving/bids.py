@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lesions.errors import InputError
+from lesions.grid import SPACE
 
 BIDS_VERSION = "1.9.0"
 LABEL = "label-L"  # BIDS' own abbreviation of lesion, and ATLAS's
@@ -76,6 +77,13 @@ class InputScan:
         kept = [e for e in self.entities if not e.startswith(("label-", "desc-"))]
         folder = Path(out, *filter(None, (self.subject, self.session)), "anat")
         return folder / "_".join([*kept, LABEL, desc, ending])
+
+    def transform(self, out: Path) -> Path:
+        """The ITK transform that brings the scan onto the template, named as other BIDS Apps do."""
+        kept = [e for e in self.entities if not e.startswith(("space-", "label-", "desc-"))]
+        space = next((e.removeprefix("space-") for e in self.entities if e.startswith("space-")), "T1w")
+        name = [*kept, f"from-{space}", f"to-{SPACE}", "mode-image", DESC, "xfm.txt"]
+        return self.output(out, "").with_name("_".join(name))
 
 
 def find_scans(inputs: Sequence[str | Path], participants: Iterable[str] = ()) -> tuple[InputScan, ...]:

@@ -37,6 +37,7 @@ _COLUMNS = {
     "fusion_rule": ("FusionRule", "How the planes became one mask", None),
     "threshold": ("Threshold", "A voxel is lesion where the fused probability reaches it", None),
     "flip": ("FlipAveraged", "Averaged with the scan mirrored left to right", None),
+    "registered": ("Registered", "How the scan was laid onto the template first", None),
     "training": ("TrainingStatement", "What the models were trained on", None),
 }
 
@@ -72,6 +73,7 @@ def participant(
     threshold: float = 0.5,
     progress: Progress | None = None,
     flip: bool = False,
+    register: str | None = None,
 ) -> Iterator[Outcome]:
     """Segments scan after scan; a scan that fails is told and the others go on.
 
@@ -83,6 +85,7 @@ def participant(
         threshold: See `serving.segmenter.segment`.
         progress: Called with (slices done, slices in all) of each scan.
         flip: See `serving.segmenter.segment`.
+        register: See `serving.segmenter.segment`.
 
     Yields:
         One outcome for each scan, in order.
@@ -90,10 +93,11 @@ def participant(
     Raises:
         InputError: An option is out of range, or `out` cannot be written or holds another data set.
     """
-    check_options(rule, threshold)
+    check_options(rule, threshold, register)
     check_out(out)
+    options = {"rule": rule, "threshold": threshold, "flip": flip, "register": register}
     for scan in scans:
-        yield _safely(scan, out, predictor, progress, rule=rule, threshold=threshold, flip=flip)
+        yield _safely(scan, out, predictor, progress, **options)
 
 
 def group(out: Path) -> Path:
@@ -160,6 +164,8 @@ def _former(scan: InputScan, out: Path) -> dict[str, Any]:
             "choose another output folder"
         )
     files = [scan.output(out, ending) for ending in ("mask.nii.gz", "probseg.nii.gz")]
+    if "Registration" in content:
+        files.append(scan.transform(out))
     if len(content.get("Planes", [])) > 1:
         files.append(scan.output(out, "probseg.nii.gz", UNCERTAINTY))
     return content if all(file.is_file() for file in files) else {}

@@ -15,7 +15,7 @@ from lesions import nifti
 from lesions.errors import InputError
 from lesions.files import write_text
 from lesions.grid import Volume
-from serving import sidecar
+from serving import registration, sidecar
 from serving.bids import BIDS_VERSION, DESC, UNCERTAINTY, InputScan
 from serving.predictor import Predictor
 from serving.segmenter import Segmentation
@@ -60,6 +60,10 @@ def save(
     for name, suffix, desc, volume, _ in images:
         intent = f"raxnet lesion {name}; {note}"
         nifti.write(scan.output(out, f"{suffix}.nii.gz", desc), volume, intent, scan.path)
+    if done.transform is None:
+        scan.transform(out).unlink(missing_ok=True)  # of a former run
+    else:
+        write_text(scan.transform(out), registration.as_itk(done.transform))
     for _, suffix, desc, _, said in images:
         write_text(scan.output(out, f"{suffix}.json", desc), as_json(said))
     return content

@@ -16,10 +16,10 @@ from lesions.template import read_template
 METHODS = ("affine",)
 WORKING = 2.0  # mm; finer takes longer and moves the result by less than 0.1 mm (benchmarks/registration.py)
 MARGIN = 10  # working voxels around the template's box
-RIM = 2  # working voxels around the brain that count too: its border is a strong sign
+RIM = 1  # working voxels around the brain that count too: its border is a strong sign
 LEVELS, SMOOTHING = (4, 2, 1), (4.0, 2.0, 1.0)  # working voxels at a time; mm
 BINS = 32
-STEPS = 100
+STEPS, LEAST_STEP = 300, 0.001  # a level ends after so many, or where one moves no voxel by that much (mm)
 PLAUSIBLE = (0.6, 1.6)  # of a head's size to the template's, along any direction
 LPS = np.diag([-1.0, -1.0, 1.0, 1.0])  # ITK's axes run to the left and to the back
 
@@ -89,9 +89,11 @@ def _library() -> Any:
         import SimpleITK
     except ImportError:
         raise InputError(
-            "register: SimpleITK is not installed; run `pip install SimpleITK`, or register the scan to "
-            f"{SPACE} by other means (docs/segment.md)"
+            "register: SimpleITK, the extra `register`, is not installed; run `pip install SimpleITK`, or register "
+            f"the scan to {SPACE} by other means (docs/segment.md)"
         ) from None
+    # One thread: the order of sums makes the last digits. Its own setting per object does not reach all its parts.
+    SimpleITK.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
     return SimpleITK
 
 
@@ -100,7 +102,6 @@ def _refine(itk: Any, data: np.ndarray) -> np.ndarray:
     brain, mask = _template()
     fixed, moving = _image(itk, brain), _image(itk, data)
     method = itk.ImageRegistrationMethod()
-    method.SetNumberOfThreads(1)  # the order of sums is the result's last digits
     method.SetMetricAsMattesMutualInformation(BINS)
     method.SetMetricFixedMask(_image(itk, mask))
     method.SetMetricSamplingStrategy(method.NONE)  # every voxel: nothing is drawn
@@ -108,7 +109,7 @@ def _refine(itk: Any, data: np.ndarray) -> np.ndarray:
     method.SetShrinkFactorsPerLevel(LEVELS)
     method.SetSmoothingSigmasPerLevel(SMOOTHING)
     method.SmoothingSigmasAreSpecifiedInPhysicalUnitsOn()
-    method.SetOptimizerAsRegularStepGradientDescent(1.0, 0.01, STEPS, relaxationFactor=0.6)
+    method.SetOptimizerAsRegularStepGradientDescent(1.0, LEAST_STEP, STEPS, relaxationFactor=0.6)
     method.SetOptimizerScalesFromPhysicalShift()
     start = itk.AffineTransform(3)
     points = np.argwhere(mask).mean(axis=0)

@@ -51,6 +51,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="average with the scan mirrored left to right; takes twice the time",
     )
     parser.add_argument(
+        "--register",
+        choices=("affine",),
+        help="lay each scan onto the MNI152 template first, for scans that are not in MNI space; masks stay on the "
+        "scan's own grid, the transform is written beside them (needs SimpleITK)",
+    )
+    parser.add_argument(
         *("--participant-label", "--participant_label"),
         nargs="+",
         default=[],
@@ -63,11 +69,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Segments, or gathers the table; exit status 0, or 1 where a scan failed among others."""
     inputs, out, level = split_paths(args.paths)
-    from serving import bids, bids_app, device, sidecar
+    from serving import bids, bids_app, device, segmenter, sidecar
 
     if level == "group":
         print(f"table: {bids_app.group(out)}")
         return 0
+    segmenter.check_options(args.rule, args.threshold, args.register)
     scans = bids.find_scans(inputs, args.participant_label)
     predictor = _open_server(args.server) if args.server else _open(args.models)
     say = sys.stderr if args.json else sys.stdout
@@ -76,7 +83,7 @@ def run(args: argparse.Namespace) -> int:
     outcomes = []
     progress = to_log("segmenting")
     for outcome in bids_app.participant(
-        scans, out, predictor, args.rule, args.threshold, progress, args.flip
+        scans, out, predictor, args.rule, args.threshold, progress, args.flip, args.register
     ):
         _tell(outcome, args.json, alone=len(scans) == 1)
         outcomes.append(outcome)

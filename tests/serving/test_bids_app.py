@@ -11,7 +11,8 @@ import pytest
 
 from lesions import nifti
 from lesions.errors import InputError, WorkError
-from lesions.grid import Grid, Volume
+from lesions.grid import Grid, Volume, template_grid
+from lesions.phantom import make_subject
 from serving import derivative, sidecar
 from serving.bids import find_scans
 from serving.bids_app import group, participant
@@ -347,3 +348,34 @@ def test_progress_of_each_scan_ends_at_the_whole(tmp_path, scans, spy):
     run(scans, tmp_path / "out", spy(), progress=lambda *now: told.append(now))
     assert told.count((36, 36)) == 3
     assert told == 3 * told[: len(told) // 3]
+
+
+def test_registered_scan_has_its_transform_beside_the_mask(tmp_path, spy):
+    """Written, told of in the sidecar, and needed for the work to count as done."""
+    scan, _ = make_subject(0, 0, 6.0)
+    shifted = scan.grid.matrix
+    shifted[:3, 3] += [12, -20, 9]
+    path = tmp_path / "raw/sub-1/anat/sub-1_T1w.nii.gz"
+    nifti.write(path, Volume(scan.data, Grid.of(scan.grid.shape, shifted)))
+    (outcome,) = run(tmp_path / "raw", tmp_path / "out", spy(template_grid(6.0)), register="affine")
+    assert outcome.error is None
+    xfm = tmp_path / "out/sub-1/anat/sub-1_from-T1w_to-MNI152NLin2009aSym_mode-image_desc-raxnet_xfm.txt"
+    said = outcome.sidecar["Registration"]
+    assert outcome.sidecar["Registered"] == "affine"
+    assert said["Transform"] == f"bids::{xfm.relative_to(tmp_path / 'out')}"
+    assert said["Template"] == "MNI152NLin2009aSym"
+    numbers = np.array(xfm.read_text().splitlines()[3].split()[1:], float)
+    pull = np.vstack([np.c_[numbers[:9].reshape(3, 3), numbers[9:]], [0, 0, 0, 1]])
+    turn = np.diag([-1, -1, 1, 1])
+    np.testing.assert_allclose(turn @ np.linalg.inv(pull) @ turn, said["ScanToTemplateMm"], atol=1e-4)
+    middle = np.array(said["ScanToTemplateMm"]) @ [12, -20, 9, 1]
+    assert np.linalg.norm(middle[:3]) < 8
+    np.testing.assert_array_equal(nib.load(outcome.mask).affine, nib.load(path).affine)
+    assert group(tmp_path / "out").read_text().splitlines()[1].split("\t")[-3] == "affine"
+    words = {"register": "affine"}
+    assert run(tmp_path / "raw", tmp_path / "out", spy(template_grid(6.0)), **words)[0].reused
+    xfm.unlink()
+    assert not run(tmp_path / "raw", tmp_path / "out", spy(template_grid(6.0)), **words)[0].reused
+    assert xfm.is_file()
+    assert not run(tmp_path / "raw", tmp_path / "out", spy(template_grid(6.0)))[0].reused
+    assert not xfm.exists()
