@@ -14,6 +14,7 @@ from typing import Any
 from lesions import nifti
 from lesions.errors import InputError, WorkError
 from lesions.files import write_text
+from lesions.mni import INSIDE
 from lesions.progress import Progress
 from serving import sidecar
 from serving.bids import DESC, LABEL, UNCERTAINTY, InputScan
@@ -74,6 +75,7 @@ def participant(
     progress: Progress | None = None,
     flip: bool = False,
     register: str | None = None,
+    strict: bool = False,
 ) -> Iterator[Outcome]:
     """Segments scan after scan; a scan that fails is told and the others go on.
 
@@ -86,6 +88,7 @@ def participant(
         progress: Called with (slices done, slices in all) of each scan.
         flip: See `serving.segmenter.segment`.
         register: See `serving.segmenter.segment`.
+        strict: Refuse scans that do not lie in MNI space, or may not.
 
     Yields:
         One outcome for each scan, in order.
@@ -95,7 +98,7 @@ def participant(
     """
     check_options(rule, threshold, register)
     check_out(out)
-    options = {"rule": rule, "threshold": threshold, "flip": flip, "register": register}
+    options = {"rule": rule, "threshold": threshold, "flip": flip, "register": register, "strict": strict}
     for scan in scans:
         yield _safely(scan, out, predictor, progress, **options)
 
@@ -139,16 +142,32 @@ def _safely(
 
 
 def _one(
-    scan: InputScan, out: Path, predictor: Predictor, progress: Progress | None, **options: Any
+    scan: InputScan, out: Path, predictor: Predictor, progress: Progress | None, strict: bool, **options: Any
 ) -> tuple[dict[str, Any], bool]:
+    _check_links(scan, out)
     volume = nifti.read(scan.path)
     predictor = predictor.pinned()
     facts = sidecar.key(scan, predictor, **options)
     former = _former(scan, out)
     if former and all(former.get(name) == value for name, value in facts.items()):
+        if strict and former["MNICheck"]["Verdict"] != INSIDE:
+            raise InputError(former["MNICheck"]["Message"])
         return former, True
-    done = segment(volume, predictor, progress=progress, **options)
+    done = segment(volume, predictor, progress=progress, strict=strict, **options)
     return save(scan, out, done, predictor, facts), False
+
+
+def _check_links(scan: InputScan, out: Path) -> None:
+    """Raises InputError where a scan is a link to nothing, or its output folder a link that leads out of `out`."""
+    if scan.path.is_symlink() and not scan.path.exists():
+        raise InputError(
+            f"{scan.path}: a link that leads nowhere; fetch its content (datalad get) or mend it"
+        )
+    folder = scan.output(out, "").parent
+    if not folder.resolve().is_relative_to(out.resolve()):
+        raise InputError(
+            f"{folder}: a link that leads out of {out}; remove it, or choose another output folder"
+        )
 
 
 def _former(scan: InputScan, out: Path) -> dict[str, Any]:

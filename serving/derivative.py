@@ -21,6 +21,7 @@ from serving.predictor import Predictor
 from serving.segmenter import Segmentation
 
 DESCRIPTION = "dataset_description.json"
+IGNORED = ".bidsignore"  # names what BIDS has no rule for yet: the validator passes
 CODE = "raxnet segment"
 
 
@@ -148,8 +149,11 @@ def _describe(out: Path, roots: dict[str, Path], what: str) -> None:
         "BIDSVersion": BIDS_VERSION,
         "DatasetType": "derivative",
         "GeneratedBy": [maker],
+        "SourceDatasets": [{"URL": f"bids:{name}:"} for name in sorted(links)],
         "DatasetLinks": dict(sorted(links.items())),
     }
+    if not (out / IGNORED).is_file():
+        write_text(out / IGNORED, "*.html\n*_xfm.txt\ngroup_*\n")
     text = as_json(content)
     if not (out / DESCRIPTION).is_file() or (out / DESCRIPTION).read_text() != text:
         write_text(out / DESCRIPTION, text)

@@ -62,6 +62,7 @@ def segment(
     progress: Progress | None = None,
     flip: bool = False,
     register: str | None = None,
+    strict: bool = False,
 ) -> Segmentation:
     """Segments one T1 volume in any orientation and spacing (raxnet.md, 9 and 10).
 
@@ -74,21 +75,23 @@ def segment(
         flip: Predict the scan mirrored left to right too, and average; twice the time.
         register: "affine" lays the scan onto the template first (`serving.registration`), for scans that are not in
             MNI space; None takes it as it lies.
+        strict: Refuse a scan that does not lie in MNI space, or may not, instead of warning.
 
     Returns:
         Masks and probabilities on the scan's own grid and on the models'.
 
     Raises:
-        InputError: The volume is not finite or constant, an option is out of range, or the scan cannot be registered.
+        InputError: The volume is not finite or constant, an option is out of range, the scan cannot be registered, or
+            is refused (strict).
     """
     check_options(rule, threshold, register)
     _check_intensities(volume.data)
     if register is None:
-        return _segment(volume, predictor, rule, threshold, progress, flip, registered=False)
+        return _segment(volume, predictor, rule, threshold, progress, flip, False, strict)
     # Only the affine changes, and is put back at the end: nothing is resliced twice.
     transform, own = registration.register(volume), volume.grid
     placed = Volume(volume.data, Grid.of(own.shape, transform @ own.matrix))
-    done = _segment(placed, predictor, rule, threshold, progress, flip, registered=True)
+    done = _segment(placed, predictor, rule, threshold, progress, flip, True, strict)
     return replace(
         done,
         probability=Volume(done.probability.data, own),
@@ -106,10 +109,14 @@ def _segment(
     progress: Progress | None,
     flip: bool,
     registered: bool,
+    strict: bool,
 ) -> Segmentation:
     """Segments a volume where its affine puts it."""
     grid = predictor.card(predictor.planes[0]).grid
     check = mni_check(volume)
+    placed = _placement(check, registered)
+    if strict and placed:
+        raise InputError(placed)
     template = to_grid(volume, grid)
     by_plane = _predict(template, _floor(volume, template), predictor, progress, flip)
     probability, mask = RULES[rule](list(by_plane.values()), threshold)
@@ -125,7 +132,7 @@ def _segment(
         mni=check,
         disagreement=disagreement([p >= threshold for p in by_plane.values()]),
         uncertainty=to_grid(apart, volume.grid) if apart else None,
-        messages=_messages(volume, template, check, registered),
+        messages=(*filter(None, [placed]), *_messages(volume, template)),
     )
 
 
@@ -231,9 +238,15 @@ def _filled(stack: np.ndarray, floor: float) -> np.ndarray:
     return np.flatnonzero(np.abs(stack).max(axis=(1, 2)) > floor)
 
 
-def _messages(volume: Volume, template: Volume, check: MniCheck, registered: bool) -> tuple[str, ...]:
-    said = f"registered, yet {check.said(BY_HAND)}" if registered else check.said(FIRST)
-    lines = [said] if check.flagged else []
+def _placement(check: MniCheck, registered: bool) -> str:
+    """What is said of a scan that is not where the models know brains; empty where it is."""
+    if not check.flagged:
+        return ""
+    return f"registered, yet {check.said(BY_HAND)}" if registered else check.said(FIRST)
+
+
+def _messages(volume: Volume, template: Volume) -> tuple[str, ...]:
+    lines = []
     if not template.data.any():
         lines.append(
             "no part of the scan lies within the models' grid: the mask is empty; register the scan first"

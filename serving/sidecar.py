@@ -89,6 +89,7 @@ def describe(
         "Type": "Lesion",
         "Description": f"Stroke lesion segmented from T1w by RAX-Net in {len(done.planes)} planes. {trained}",
         "Sources": [scan.source],
+        **({} if any(e.startswith("space-") for e in scan.entities) else {"SpatialReference": scan.source}),
         "Manual": False,
         **lesion_numbers(done.mask),
         "Planes": list(done.planes),

@@ -6,11 +6,14 @@ import argparse
 import json
 import os
 import sys
+from contextlib import suppress
+from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lesions.errors import InputError
 from lesions.progress import to_log
+from lesions.version import DISTRIBUTION
 
 if TYPE_CHECKING:
     from serving.bids_app import Outcome
@@ -63,7 +66,29 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="LABEL",
         help="only these subjects, with or without sub-",
     )
+    parser.add_argument(
+        *("--session-label", "--session_label"),
+        nargs="+",
+        default=[],
+        metavar="LABEL",
+        help="only these sessions, with or without ses-",
+    )
+    parser.add_argument(
+        "--strict", action="store_true", help="refuse scans that do not lie in MNI space, or may not"
+    )
+    parser.add_argument(
+        *("--skip-bids-validator", "--skip_bids_validator"),
+        action="store_true",
+        help="taken since BIDS Apps have it; no validator is run",
+    )
+    parser.add_argument("-v", "--version", action="version", version=f"raxnet {_version()}")
     parser.add_argument("--json", action="store_true", help="print the masks' sidecars, as a JSON list")
+
+
+def _version() -> str:
+    with suppress(metadata.PackageNotFoundError):
+        return metadata.version(DISTRIBUTION)
+    return "unknown"
 
 
 def run(args: argparse.Namespace) -> int:
@@ -75,15 +100,16 @@ def run(args: argparse.Namespace) -> int:
         print(f"table: {bids_app.group(out)}")
         return 0
     segmenter.check_options(args.rule, args.threshold, args.register)
-    scans = bids.find_scans(inputs, args.participant_label)
+    scans = bids.find_scans(inputs, args.participant_label, args.session_label)
     predictor = _open_server(args.server) if args.server else _open(args.models)
     say = sys.stderr if args.json else sys.stdout
     print(f"server: {args.server}" if args.server else f"device: {device.describe()}", file=say)
     print(f"models: {', '.join(predictor.planes)}. {sidecar.statement(predictor)}", file=say, flush=True)
     outcomes = []
     progress = to_log("segmenting")
+    options = {"flip": args.flip, "register": args.register, "strict": args.strict}
     for outcome in bids_app.participant(
-        scans, out, predictor, args.rule, args.threshold, progress, args.flip, args.register
+        scans, out, predictor, args.rule, args.threshold, progress, **options
     ):
         _tell(outcome, args.json, alone=len(scans) == 1)
         outcomes.append(outcome)
