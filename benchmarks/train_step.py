@@ -5,9 +5,10 @@
 Axial slices of 197 x 233 of a small phantom at 1 mm, on the 208 x 240 canvas, through the trainer's own input.
 graph: as the trainer runs it. arrays: train_on_batch over float32 arrays in memory, as the original trained. gradients:
 forward, loss and gradients of one batch that is there already, without metrics and optimizer. eager: without
-tf.function. xla: jit_compile. bfloat16: mixed_bfloat16. They take turns, and every figure is the best of some rounds,
-since the machine may have other work. limit: three times the forward pass's FLOPs (backward is two) at the rate that
-this machine has in a large convolution: no training in float32 is quicker.
+tf.function. xla: jit_compile. bfloat16: mixed_bfloat16. They take turns, every step is timed, and a figure is the first
+quartile of all steps: a machine that is shared or hot slows down for seconds at a time. What a call of `fit` costs
+besides its steps is told apart: an epoch of ATLAS has thousands of them. limit: three times the forward pass's FLOPs
+(backward is two) at the rate that this machine has in a large convolution: no training in float32 is quicker.
 """
 
 from __future__ import annotations
@@ -25,8 +26,10 @@ from pathlib import Path
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import keras
+import numpy as np
 import pandas as pd
 import tensorflow as tf
+from atlas_hours import hours
 
 from lesions import nifti
 from lesions.dataset import discover
@@ -35,15 +38,13 @@ from lesions.phantom import make_cohort
 from lesions.slices import canvas, slice_shape
 from reports.tables import text_table
 from serving.device import describe
-from trainer import cost, fit, input, losses, networks, records
-from trainer.measure import convolution_rate
+from trainer import cost, fit, input, losses, records
+from trainer.measure import convolution_rate, state_bytes
+from trainer.networks import NETWORKS
 from trainer.settings import TrainingSettings
 
 PLANE, SUBJECTS = "axial", 3
 MODES = ("graph", "arrays", "gradients", "eager", "bfloat16", "xla")
-# raxnet.md, 2 and 3: lesion slices of 655 subjects; four of five folds of the 523 that are not held out train.
-LESION_SLICES = {"axial": 32_989, "sagittal": 23_455, "coronal": 34_096}
-TRAINED = 523 / 655 * 4 / 5
 
 
 def written(folder: Path) -> tuple[input.Index, tuple[int, int, int]]:
@@ -58,8 +59,30 @@ def written(folder: Path) -> tuple[input.Index, tuple[int, int, int]]:
     return input.read_index(folder, [1]), grid.shape
 
 
-def step(mode: str, feed: fit.Feed, steps: int) -> Callable[[], float]:
-    """What does one measurement: mean seconds of so many steps."""
+class Stopwatch(keras.callbacks.Callback):
+    """Seconds of every step of a `fit`, each with the wait for its batch; `rest`: of the call besides them."""
+
+    def __enter__(self) -> Stopwatch:
+        self.steps: list[float] = []
+        self.start = time.perf_counter()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.rest = time.perf_counter() - self.start - sum(self.steps)
+
+    def on_train_begin(self, logs: dict | None = None) -> None:
+        """The first step begins."""
+        self.last = time.perf_counter()
+
+    def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
+        """A step ends."""
+        now = time.perf_counter()
+        self.steps.append(now - self.last)
+        self.last = now
+
+
+def step(mode: str, feed: fit.Feed, steps: int, rest: list[float]) -> Callable[[], list[float]]:
+    """What does one measurement: seconds of each of so many steps. `rest` gathers what calls of `fit` cost besides."""
     settings = feed.settings
     if mode == "bfloat16":
         settings = replace(settings, precision="mixed_bfloat16")
@@ -70,37 +93,40 @@ def step(mode: str, feed: fit.Feed, steps: int) -> Callable[[], float]:
     batches = feed.batches([batch for batch in plan if len(batch) == len(plan[0])][:steps])
     loaded = [tuple(part.numpy() for part in pair) for pair in batches]
     if mode == "gradients":
-        return _gradients(model, losses.get(settings.loss), loaded[0])
-    if mode == "eager":
-        model.run_eagerly = True
+        return _each(_gradients(model, losses.get(settings.loss)), loaded)
+    if mode in ("arrays", "eager"):
+        model.run_eagerly = mode == "eager"
+        return _each(model.train_on_batch, loaded)
 
-    def fitted() -> float:
-        start = time.perf_counter()
-        if mode in ("arrays", "eager"):
-            for image, mask in loaded:
-                model.train_on_batch(image, mask)
-        else:
-            model.fit(batches, epochs=1, verbose=0)
-        return (time.perf_counter() - start) / len(loaded)
+    def fitted() -> list[float]:
+        with Stopwatch() as watch:
+            model.fit(batches, epochs=1, verbose=0, callbacks=[watch])
+        rest.append(watch.rest)
+        return watch.steps
 
     return fitted
 
 
-def _gradients(model: keras.Model, loss: losses.Loss, batch: tuple) -> Callable[[], float]:
-    image, mask = (tf.constant(part) for part in batch)
+def _each(run: Callable[..., object], loaded: list[tuple]) -> Callable[[], list[float]]:
+    def timed() -> list[float]:
+        seconds = []
+        for image, mask in loaded:
+            start = time.perf_counter()
+            run(image, mask)
+            seconds.append(time.perf_counter() - start)
+        return seconds
 
-    @tf.function
-    def gradients() -> list[tf.Tensor]:
+    return timed
+
+
+def _gradients(model: keras.Model, loss: losses.Loss) -> Callable[..., object]:
+    @tf.function(reduce_retracing=True)
+    def gradients(image: tf.Tensor, mask: tf.Tensor) -> list[tf.Tensor]:
         with tf.GradientTape() as tape:
             value = loss(mask, model(image, training=True))
         return tape.gradient(value, model.trainable_variables)
 
-    def timed() -> float:
-        start = time.perf_counter()
-        gradients()[0].numpy()
-        return time.perf_counter() - start
-
-    return timed
+    return lambda image, mask: gradients(tf.constant(image), tf.constant(mask))[0].numpy()
 
 
 def measure(names: list[str], modes: list[str], batch: int, steps: int, rounds: int) -> pd.DataFrame:
@@ -110,31 +136,31 @@ def measure(names: list[str], modes: list[str], batch: int, steps: int, rounds: 
         for name in names:
             settings = TrainingSettings(network=name, batch_size=batch)
             feed = fit.Feed(index, settings, PLANE, slice_shape(shape, PLANE), canvas(shape, PLANE))
+            rest: list[float] = []
             runs = {}
             for mode in modes:
-                runs[mode] = step(mode, feed, steps)
+                runs[mode] = step(mode, feed, steps, rest)
                 runs[mode]()  # traces, and compiles
                 print(f"{name}, {mode}: ready", file=sys.stderr, flush=True)
-            seconds = pd.DataFrame([{mode: run() for mode, run in runs.items()} for _ in range(rounds)])
-            rates += [convolution_rate(1.0) for _ in range(rounds)]
+            rest.clear()
+            seconds: dict[str, list[float]] = {mode: [] for mode in modes}
+            for _ in range(rounds):
+                for mode, run in runs.items():
+                    seconds[mode] += run()
+                rates.append(convolution_rate(1.0))
             runs.clear()  # the networks' memory, before the next one's
             keras.backend.clear_session()
             gc.collect()
-            rows.append({"network": name} | (batch / seconds.min()).to_dict())
+            speeds = {mode: batch / float(np.quantile(taken, 0.25)) for mode, taken in seconds.items()}
+            whole = fit.build(settings, feed.shape, feed.padding)
+            facts = {"macs": cost.macs(whole), "checkpoints, MB": state_bytes(whole) / 1e6}
+            besides = {"fit besides": float(np.median(rest))} if rest else {}
+            rows.append({"network": name} | facts | speeds | besides)
             print(", ".join(f"{key} {value}" for key, value in rows[-1].items()), file=sys.stderr, flush=True)
-        padded = feed.padding.padded(*feed.shape)
     print(f"\nconvolutions at best: {max(rates) / 1e9:.0f} GFLOP/s")
     measured = pd.DataFrame(rows)
-    measured["limit"] = [max(rates) / (6 * cost.macs(networks.build(name, *padded))) for name in names]
+    measured["limit"] = max(rates) / (6 * measured.pop("macs"))
     return measured
-
-
-def hours(measured: pd.DataFrame) -> pd.DataFrame:
-    """Of an epoch on one fold of ATLAS, as many normal slices as lesion slices, by plane; without validation."""
-    made = pd.DataFrame({"network": measured["network"]})
-    for plane, lesion in LESION_SLICES.items():
-        made[f"{plane}, hours an epoch"] = 2 * lesion * TRAINED / measured["graph"] / 3600
-    return made
 
 
 def main() -> None:
@@ -142,24 +168,22 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--batch", type=int, default=4)
-    parser.add_argument("--steps", type=int, default=2, help="of a round")
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument(
-        "--networks", nargs="+", choices=sorted(networks.NETWORKS), default=sorted(networks.NETWORKS)
-    )
+    parser.add_argument("--steps", type=int, default=4, help="of a round")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--networks", nargs="+", choices=sorted(NETWORKS), default=sorted(NETWORKS))
     parser.add_argument("--modes", nargs="+", choices=MODES, default=list(MODES))
     asked = parser.parse_args()
     measured = measure(asked.networks, asked.modes, asked.batch, asked.steps, asked.rounds)
-    how = f"batches of {asked.batch}, {describe()}, best of {asked.rounds} rounds of {asked.steps} steps"
+    how = f"batches of {asked.batch}, {describe()}, first quartile of {asked.rounds} x {asked.steps} steps"
     print(f"\nslices per second, {how}\n")
-    print(text_table(measured, dict.fromkeys(("limit", *MODES), 2)))
+    print(text_table(measured, dict.fromkeys(("limit", "fit besides", "checkpoints, MB", *MODES), 2)))
     if "graph" in measured and "arrays" in measured:
         ratios = measured["graph"] / measured["arrays"]
         told = (f"{name} {ratio:.2f}" for name, ratio in zip(measured["network"], ratios, strict=True))
         print("\ngraph / arrays: " + ", ".join(told))
     if "graph" in measured:
         print("\nATLAS at the speed of `graph`: the axial speed taken for every plane\n")
-        print(text_table(hours(measured)))
+        print(text_table(hours(measured, "graph")))
 
 
 if __name__ == "__main__":
