@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,10 +18,11 @@ from lesions.files import write_text
 from lesions.mni import INSIDE
 from lesions.progress import Progress
 from serving import sidecar
-from serving.bids import DESC, LABEL, UNCERTAINTY, InputScan
+from serving.bids import UNCERTAINTY, InputScan
 from serving.derivative import as_json, check_out, save
 from serving.predictor import Predictor
 from serving.segmenter import check_options, segment
+from serving.subject_pages import MASKS, write_page
 
 GROUP = "group_lesions"
 
@@ -99,8 +101,15 @@ def participant(
     check_options(rule, threshold, register)
     check_out(out)
     options = {"rule": rule, "threshold": threshold, "flip": flip, "register": register, "strict": strict}
+    left, changed = Counter(scan.subject for scan in scans), set()
     for scan in scans:
-        yield _safely(scan, out, predictor, progress, **options)
+        outcome = _safely(scan, out, predictor, progress, **options)
+        left[scan.subject] -= 1
+        if not outcome.reused:
+            changed.add(scan.subject)
+        if not left[scan.subject]:
+            write_page(out, scan.subject, anew=scan.subject in changed)
+        yield outcome
 
 
 def group(out: Path) -> Path:
@@ -112,8 +121,7 @@ def group(out: Path) -> Path:
     Raises:
         InputError: There is no mask in `out`, a sidecar is damaged, or the table cannot be written.
     """
-    pattern = f"*_{LABEL}_{DESC}_mask.json"
-    found = sorted([*out.glob(f"sub-*/anat/{pattern}"), *out.glob(f"sub-*/ses-*/anat/{pattern}")])
+    found = sorted([*out.glob(f"sub-*/anat/{MASKS}"), *out.glob(f"sub-*/ses-*/anat/{MASKS}")])
     if not found:
         raise InputError(f"{out}: no mask in it; run `raxnet segment INPUT {out} participant` first")
     text = io.StringIO()
