@@ -13,11 +13,18 @@ from lesions import nifti
 from lesions.errors import InputError, WorkError
 from lesions.grid import Grid, Volume, template_grid
 from lesions.phantom import make_subject
-from serving import derivative, sidecar
+from reports import subject_page
+from serving import derivative, sidecar, subject_pages
 from serving.bids import find_scans
 from serving.bids_app import group, participant
 
 MASK = "sub-{0}/anat/sub-{0}_space-orig_label-L_desc-raxnet_mask"
+
+
+@pytest.fixture(autouse=True)
+def plain_pages(monkeypatch):
+    """Pages without pictures, which take half a second each."""
+    monkeypatch.setattr(subject_pages, "render", lambda subject, findings: subject)
 
 
 @pytest.fixture
@@ -420,12 +427,13 @@ def test_description_names_its_sources(tmp_path, scans, spy):
     assert outcome.sidecar["SpatialReference"] == outcome.sidecar["Sources"][0]
 
 
-def test_page_of_a_subject_shows_all_its_scans(tmp_path, spy, grid, scan_data):
+def test_page_of_a_subject_shows_all_its_scans(tmp_path, spy, grid, scan_data, monkeypatch):
     """Also those of an earlier run; it is made again where it is lost or a mask is new, and else left alone."""
     for n in (1, 2):
         name = f"raw/sub-1/ses-{n}/anat/sub-1_ses-{n}_T1w.nii.gz"
         nifti.write(tmp_path / name, Volume(scan_data(seed=n), grid))
     page = tmp_path / "out/sub-1.html"
+    monkeypatch.setattr(subject_pages, "render", subject_page.render)
     first, second = find_scans([tmp_path / "raw"])
     list(participant([first], tmp_path / "out", spy()))
     assert page.read_text().count("<img ") == 1
