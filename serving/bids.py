@@ -71,7 +71,7 @@ class InputScan:
         return f"bids:{self.link}:{self.path.relative_to(self.root).as_posix()}"
 
     def output(self, out: Path, ending: str, desc: str = DESC) -> Path:
-        """The derivative's file; `ending` is for example "mask.nii.gz", an empty `desc` leaves it out.
+        """The derivative's file; `ending` is for example "mask.nii.gz".
 
         Source entities stay whole, `space` too: the grid is the scan's own. A scan that names no space is in its
         own, `space-orig` (practice.md, 6.1). Label and description come last.
@@ -81,7 +81,7 @@ class InputScan:
             place = next((i for i, e in enumerate(kept) if e.startswith(("res-", "den-"))), len(kept))
             kept.insert(place, ORIGINAL)
         folder = Path(out, *filter(None, (self.subject, self.session)), "anat")
-        return folder / "_".join(filter(None, [*kept, LABEL, desc, ending]))
+        return folder / "_".join([*kept, LABEL, desc, ending])
 
     def transform(self, out: Path) -> Path:
         """The ITK transform that brings the scan onto the template, named as other BIDS Apps do."""

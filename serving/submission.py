@@ -19,7 +19,7 @@ from lesions import nifti
 from lesions.errors import InputError
 from lesions.files import write_text
 from serving import sidecar
-from serving.bids import BIDS_VERSION, InputScan
+from serving.bids import BIDS_VERSION, LABEL, InputScan
 from serving.derivative import DESCRIPTION, as_json, note
 from serving.predictor import Predictor
 from serving.segmenter import Segmentation
@@ -33,7 +33,8 @@ def check_name(name: str) -> None:
 
 def path_of(scan: InputScan, out: Path) -> Path:
     """The mask's file, for example sub-r001s001_ses-1_space-MNI152NLin2009aSym_label-L_mask.nii.gz."""
-    return scan.output(out, "mask.nii.gz", desc="")
+    kept = [e for e in scan.entities if not e.startswith(("label-", "desc-"))]
+    return scan.output(out, "").with_name("_".join([*kept, LABEL, "mask.nii.gz"]))
 
 
 def former(scan: InputScan, out: Path, facts: dict[str, Any]) -> dict[str, Any]:
