@@ -39,8 +39,8 @@ def motion(rng: np.random.Generator) -> np.ndarray:
     return matrix
 
 
-def known_shape(index: int, spacing: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """A phantom's brain voxels (X, Y, Z), their places (4, n), mm, and the affine part (4, 4) of its warp."""
+def known_shape(index: int, spacing: float) -> tuple[np.ndarray, np.ndarray, np.ndarray, float]:
+    """A phantom's brain voxels (X, Y, Z), their places (4, n), mm, the affine part (4, 4) of its warp, and the rest, mm."""
     plan_rng, warp_rng, *_ = np.random.default_rng(np.random.SeedSequence([SEED, index])).spawn(4)
     grid = template_grid(spacing)
     plan = subject.draw_plan(plan_rng, subject.volume_share(index, SEED), grid.voxel_volume)
@@ -51,7 +51,8 @@ def known_shape(index: int, spacing: float) -> tuple[np.ndarray, np.ndarray, np.
     target = shown[:, brain] + np.array(ATLAS_ORIGIN)[:, None]
     shape = np.eye(4)
     shape[:3] = np.linalg.lstsq(places.T, target.T, rcond=None)[0].T
-    return brain, places, shape
+    rest = np.sqrt((((shape @ places)[:3] - target) ** 2).sum(axis=0).mean())
+    return brain, places, shape, float(rest)
 
 
 def distance(first: np.ndarray, second: np.ndarray, places: np.ndarray) -> float:
@@ -62,7 +63,7 @@ def distance(first: np.ndarray, second: np.ndarray, places: np.ndarray) -> float
 def rows(index: int, spacing: float) -> Iterator[dict[str, object]]:
     """Registers one phantom twice."""
     scan, _ = subject.make_subject(index, SEED, spacing)
-    brain, places, shape = known_shape(index, spacing)
+    brain, places, shape, rest = known_shape(index, spacing)
     data = scan.data.astype(np.float32)
     if index % 2:
         data = np.where(brain, data, np.float32(0))
@@ -77,6 +78,7 @@ def rows(index: int, spacing: float) -> Iterator[dict[str, object]]:
         "moved": distance(move, np.eye(4), places),
         "from the unmoved": distance(found @ move, still, places),
         "from the known shape": distance(found @ move, shape, places),
+        "warp beside it": rest,
         "in MNI space": not check.flagged,
         "seconds": seconds,
     }
@@ -95,7 +97,7 @@ def main() -> None:
     print(f"Phantoms at {args.spacing:g} mm; root mean square over the brain, mm\n")
     for name, group in frame.groupby("scan"):
         print(f"{name}: n = {len(group)}, {int(group['in MNI space'].sum())} in MNI space once registered")
-        for column in ("moved", "from the unmoved", "from the known shape", "seconds"):
+        for column in ("moved", "from the unmoved", "from the known shape", "warp beside it", "seconds"):
             values = group[column]
             print(f"  {column:22s} median {values.median():7.2f}   most {values.max():7.2f}")
 
