@@ -40,7 +40,7 @@ def motion(rng: np.random.Generator) -> np.ndarray:
 
 
 def known_shape(index: int, spacing: float) -> tuple[np.ndarray, np.ndarray, np.ndarray, float]:
-    """A phantom's brain voxels (X, Y, Z), their places (4, n), mm, the affine part (4, 4) of its warp, and the rest, mm."""
+    """A phantom's brain voxels (X, Y, Z), their places (4, n), mm, its warp's affine part (4, 4), and the rest, mm."""
     plan_rng, warp_rng, *_ = np.random.default_rng(np.random.SeedSequence([SEED, index])).spawn(4)
     grid = template_grid(spacing)
     plan = subject.draw_plan(plan_rng, subject.volume_share(index, SEED), grid.voxel_volume)
