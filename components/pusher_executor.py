@@ -1,12 +1,6 @@
-"""The Pusher's executor: stages a model, renames it, and never uses a version twice.
-
-TFX's own copies in place, so that a server may load half a model, and two pushes within one second lose one
-(tfx_stack.md, 3).
-"""
+"""The Pusher's executor: pushes as `lesions.push` does, whole or not at all, and never a version twice."""
 
 import logging
-import shutil
-import time
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +10,7 @@ from tfx.types import artifact_utils
 from tfx.utils import proto_utils
 
 from lesions.progress import LOGGER
+from lesions.push import push
 
 log = logging.getLogger(LOGGER)
 
@@ -40,23 +35,3 @@ class Executor(executor.Executor):
         (Path(pushed.uri) / "pushed.txt").write_text(f"{base / str(version)}\n")
         self._MarkPushed(pushed, pushed_destination=str(base / str(version)), pushed_version=str(version))
         log.info("%s: pushed as version %d", base.name, version)
-
-
-def push(model: Path, base: Path) -> int:
-    """Copies a SavedModel to `<base>/<version>` at once: staged under a name no server reads, then renamed.
-
-    Args:
-        model: SavedModel folder.
-        base: Folder of the plane's versions; made if missing.
-
-    Returns:
-        The version: seconds since 1970, or one more than the newest where that is taken.
-    """
-    base.mkdir(parents=True, exist_ok=True)
-    taken = [int(path.name) for path in base.iterdir() if path.name.isdigit()]
-    version = max([int(time.time()), *(number + 1 for number in taken)])
-    staged = base / f".staged-{version}"
-    shutil.rmtree(staged, ignore_errors=True)
-    shutil.copytree(model, staged)
-    staged.rename(base / str(version))
-    return version

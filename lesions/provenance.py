@@ -21,14 +21,15 @@ class ModelCard:
 
     Attributes:
         plane: axial, sagittal or coronal.
-        fold: The fold it was validated on; 0 where models of several folds are averaged (see `members`).
+        fold: The fold it was validated on; 0 where models of several folds are averaged (see `members`), or where
+            it is not known.
         network: Its name in the registry.
         loss: Its name.
         grid: The grid of the scans that it was trained on.
         canvas: ((before, after) of rows, of columns): the zero padding inside the model.
         dataset: Name of the data set.
         phantom: True where the training scans were synthetic.
-        subjects: Number of training subjects (without validation and hold-out).
+        subjects: Number of training subjects (without validation and hold-out); 0 where it is not known.
         validation_subjects: Number of subjects that chose the epoch.
         fold_map: Digest of the fold map, so that models are compared only on equal folds.
         data: Digest of the data set.
@@ -39,6 +40,7 @@ class ModelCard:
         members: The validation folds of the models that are averaged in it; empty for a single model.
         context: Offsets of the slices that the network sees along the plane's normal, 0 the one that it segments.
         weights: SHA-256 of its weights; "" in models exported before it was kept.
+        source: The file that it was imported from; "" where it was trained here.
     """
 
     plane: str
@@ -60,6 +62,7 @@ class ModelCard:
     members: tuple[int, ...] = ()
     context: Context = ONE_SLICE
     weights: str = ""
+    source: str = ""
 
     @property
     def asked_with(self) -> tuple[int, ...]:
@@ -84,11 +87,16 @@ class ModelCard:
 
 
 def statement(dataset: str, subjects: int, phantom: bool) -> str:
-    """The sentence about the training data that goes with every mask and page."""
+    """The sentence about the training data that goes with every mask and page; `subjects` 0: not known."""
     if phantom:
         return (
             f"Trained on {subjects} synthetic subjects ({dataset}): "
             "a demonstration on phantom data, not fit for real scans."
+        )
+    if not subjects:
+        return (
+            f"Trained on {dataset}; on which subjects is not known, so scores on scans of that data set may be of "
+            "scans that it was trained on. For research; not a medical device."
         )
     return f"Trained on {subjects} subjects of {dataset}. For research; not a medical device."
 

@@ -6,12 +6,10 @@ one is packed while the server works on the other (serving.md, 3 and 5.2).
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import json
 import logging
 import time
-from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -22,6 +20,7 @@ from lesions.errors import InputError, WorkError
 from lesions.progress import LOGGER
 from lesions.provenance import ModelCard, card_from_json
 from lesions.slices import PLANES
+from serving import packing
 from serving.predictor import SLICES_PER_CALL, check_answer, check_cards, check_slices
 
 log = logging.getLogger(LOGGER)
@@ -29,6 +28,7 @@ IN_FLIGHT = 2
 CONNECT_SECONDS, ANSWER_SECONDS = 10.0, 300.0
 PAUSE_SECONDS, LONGEST_PAUSE = 1.0, 30.0  # before the one retry; the server may ask for a longer one
 TOKEN = "RAXNET_TOKEN"  # environment variable
+_CARD = json.dumps({"signature_name": "card", "instances": [""]}).encode()
 
 
 class NotReadyError(WorkError):
@@ -96,10 +96,9 @@ class RestPredictor:
         return answer
 
     def _call(self, plane: str, slices: np.ndarray) -> np.ndarray:
-        rows = [{"b64": text} for text in pack(slices)]
-        found = self._ask_model(plane, {"signature_name": "slices_bytes", "instances": rows})
+        found = self._ask_model(plane, packing.request(slices))
         try:
-            answer = unpack(found, slices.shape[-2:])
+            answer = packing.unpack(found, slices.shape[-2:])
         except (ValueError, KeyError, TypeError):
             answer = np.empty(0)
         check_answer(self._where(plane), slices, answer)
@@ -133,16 +132,16 @@ class RestPredictor:
 
     def _ask_card(self, plane: str) -> str:
         try:
-            (text,) = self._ask_model(plane, {"signature_name": "card", "instances": [""]})
+            (text,) = self._ask_model(plane, _CARD)
         except (ValueError, TypeError):
             text = None
         if not isinstance(text, str):
             raise InputError(f"{self._where(plane)}: tells no card; export the model again")
         return text
 
-    def _ask_model(self, plane: str, content: Mapping[str, Any]) -> Any:
+    def _ask_model(self, plane: str, body: bytes) -> Any:
         path = f"/v1/models/{plane}/versions/{self._versions[plane]}:predict"
-        response = self._send("POST", path, json.dumps(content).encode())
+        response = self._send("POST", path, body)
         return self._content(response, self._where(plane)).get("predictions")
 
     def _content(self, response: httpx.Response, where: str) -> dict[str, Any]:
@@ -215,17 +214,6 @@ def open_client(url: str, token: str | None = None) -> httpx.Client:
         return httpx.Client(base_url=url, headers=headers, timeout=timeout)
     except (httpx.InvalidURL, ValueError) as error:
         raise InputError(f"--server: {url!r} is no address ({error})") from None
-
-
-def pack(slices: np.ndarray) -> list[str]:
-    """(n, ...) float32 to n texts: little-endian, row-major, in base64."""
-    return [base64.b64encode(one.astype("<f4").tobytes()).decode() for one in slices]
-
-
-def unpack(rows: Any, shape: tuple[int, ...]) -> np.ndarray:
-    """The (n, *shape) float32 of an answer's rows. Raises ValueError, KeyError or TypeError where they are not that."""
-    parts = [np.frombuffer(base64.b64decode(row["b64"], validate=True), "<f4") for row in rows]
-    return np.stack([part.reshape(shape) for part in parts])
 
 
 def _seconds(text: str | None) -> float:

@@ -66,11 +66,11 @@ def _model(predictor: Predictor, plane: str) -> dict[str, Any]:
         "Version": identity["version"],
         "SHA256": identity["sha256"],
         "Network": card.network,
-        "Fold": card.fold,
+        "Fold": card.fold or None,
         "AveragedFolds": list(card.members),
         "DataSet": card.dataset,
         "Phantom": card.phantom,
-        "Subjects": card.subjects,
+        "Subjects": card.subjects or None,
     }
 
 

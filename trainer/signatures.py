@@ -17,6 +17,7 @@ from trainer import records, warmup
 MICRO_BATCH = 16  # slices in the network at a time, however many are asked for
 FLOAT_BYTES = 4
 THRESHOLD = 0.5
+LARGEST = 1e36  # intensity; 255 times as much is still a float32
 Function = Callable[[tf.Tensor], tf.Tensor]
 
 
@@ -46,9 +47,10 @@ class PlaneModel(tf.Module):
 
     def probabilities(self, stacks: tf.Tensor) -> tf.Tensor:
         """(N, slices, height, width) raw intensities to the target slices' probabilities (N, height, width)."""
-        positive = tf.maximum(stacks, 0.0)
+        positive = tf.clip_by_value(stacks, 0.0, LARGEST)
         peaks = tf.reduce_max(positive, axis=[2, 3], keepdims=True)  # each slice its own
-        scaled = tf.math.divide_no_nan(positive, peaks) * 255.0
+        # The authors' order of operations (raxnet.md, 4): the other differs by a rounding, which the network enlarges.
+        scaled = tf.math.divide_no_nan(255.0 * positive, peaks)
         canvas = tf.transpose(tf.pad(scaled, self.pads), [0, 2, 3, 1])
         whole = self.forward(canvas)[..., 0]
         top, left = self.pads[2][0], self.pads[3][0]

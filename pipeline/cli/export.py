@@ -1,4 +1,4 @@
-"""`raxnet export`: slices for other programs, of the same subjects and folds as a run's."""
+"""`raxnet export`: slices for other programs, of the same subjects and folds as a run's; models for Keras 2."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from lesions.checks import Checked
     from pipeline.config import Config
 
-HELP = "write slices as .npy arrays or 2-D NIfTI files, for other programs"
+HELP = "write slices as .npy arrays or 2-D NIfTI files, or models as Keras 2's .h5, for other programs"
 EXAMPLE = "raxnet export arrays atlas.yaml arrays"
 
 
@@ -18,11 +18,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the command's arguments."""
     parser.add_argument(
         "what",
-        choices=("arrays", "slices"),
-        help="arrays: the batches of each plane and validation fold as .npy; slices: a NIfTI file per slice",
+        choices=("arrays", "slices", "h5"),
+        help="arrays: the batches of each plane and validation fold as .npy; slices: a NIfTI file per slice; "
+        "h5: the newest model of each plane as a file that the authors' container loads",
     )
     parser.add_argument(
-        "config", metavar="CONFIG", type=Path, help="of the run: data set, planes, split, batches"
+        "config",
+        metavar="CONFIG|MODELS",
+        type=Path,
+        help="of the run: data set, planes, split, batches; for h5 the folder of models",
     )
     parser.add_argument("out", metavar="OUT", type=Path, help="folder to make")
     parser.add_argument("--flat", action="store_true", help="arrays without the axis of batches")
@@ -38,12 +42,14 @@ def run(args: argparse.Namespace) -> int:
     from lesions.progress import to_log
     from pipeline import config as configuration
 
-    config = configuration.load(args.config)
-    if args.flat and args.what == "slices":
+    if args.flat and args.what != "arrays":
         raise InputError("--flat: is for arrays; leave it out")
     if args.out.exists():
         raise InputError(f"{args.out}: exists; name another folder or remove it")
     require_writable(args.out)
+    if args.what == "h5":
+        return _models(args.config, args.out)
+    config = configuration.load(args.config)
     progress = to_log("checking every scan and mask")
     checked = check_dataset(discover(config.data), config.processes, progress, config.strict)
     if args.what == "slices":
@@ -53,6 +59,26 @@ def run(args: argparse.Namespace) -> int:
         _arrays(args, config, checked)
     if aside := put_aside(checked.findings):
         print(f"left out: {', '.join(aside)} (`raxnet check {config.data}` says why)")
+    return 0
+
+
+def _models(models: Path, out: Path) -> int:
+    from lesions.errors import InputError
+    from lesions.files import whole_folder
+    from lesions.slices import PLANES
+    from serving.predictor import newest_version
+    from trainer import keras2_models
+
+    found = {plane: newest for plane in PLANES if (newest := newest_version(models / plane))}
+    if not found:
+        raise InputError(
+            f"{models}: no <plane>/<version>/saved_model.pb here; give the serving_models of a run"
+        )
+    with whole_folder(out) as folder:
+        for plane, model in found.items():
+            keras2_models.write(model, folder / f"{plane}.h5")
+    for plane, model in found.items():
+        print(f"{out / plane}.h5  {model}")
     return 0
 
 

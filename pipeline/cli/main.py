@@ -17,6 +17,7 @@ COMMANDS = (
     "train",
     "segment",
     "serve",
+    "import_",
     "check",
     "stats",
     "folds",
@@ -38,7 +39,7 @@ def parser() -> argparse.ArgumentParser:
     for name in COMMANDS:
         module = importlib.import_module(f"pipeline.cli.{name}")
         one = commands.add_parser(
-            name,
+            name.rstrip("_"),  # `import` cannot be a module's name
             help=module.HELP,
             description=module.HELP,
             epilog=f"example: {module.EXAMPLE}",

@@ -14,12 +14,12 @@ from components.fold_gen import FoldGen
 from components.fold_selector import Executor
 from components.fusion_evaluator import FusionEvaluator
 from components.lesion_statistics_gen import LesionStatisticsGen
-from components.pusher_executor import push
 from components.release import Release
 from components.slice_evaluator import SLICES, SUBJECTS, SUMMARY, subject_scores, summarize
 from lesions.files import write_csv
 from lesions.grid import template_grid
 from lesions.phantom import make_cohort
+from lesions.push import push
 from lesions.slices import PLANES
 from lesions.summaries import PUBLISHED, protocols
 from pipeline.config import Config, dump

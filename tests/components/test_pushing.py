@@ -6,8 +6,8 @@ import shutil
 import pytest
 
 from components.blessing import Gate, bless
-from components.pusher_executor import push
 from components.release import newest_release, publish
+from lesions.push import push
 
 
 @pytest.fixture
@@ -44,6 +44,17 @@ def test_nobody_sees_half_a_version(model, tmp_path, monkeypatch):
     version = push(model, base)
     assert seen == [[], []]
     assert (base / str(version) / "variables" / "variables.index").is_file()
+
+
+def test_an_interrupted_push_leaves_nothing(model, tmp_path, monkeypatch):
+    def interrupted(source, target):
+        target.mkdir()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(shutil, "copytree", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        push(model, tmp_path / "axial")
+    assert not any((tmp_path / "axial").iterdir())
 
 
 def test_what_a_killed_push_left_is_no_version(model, tmp_path):

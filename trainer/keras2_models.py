@@ -1,0 +1,123 @@
+"""The method's published weights as our models, and ours as files that the authors' container loads."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+from collections.abc import Sequence
+from dataclasses import replace
+from importlib import metadata
+from pathlib import Path
+
+import keras
+import tensorflow as tf
+
+from lesions.errors import InputError
+from lesions.grid import ATLAS_SHAPE, template_grid
+from lesions.provenance import ModelCard, card_from_json, read_card
+from lesions.slices import canvas, slice_shape
+from trainer import job, keras2_config, keras2_h5, networks, signatures
+from trainer.keras2_h5 import SavedNetwork
+
+
+def by_plane(files: Sequence[Path]) -> dict[str, SavedNetwork]:
+    """Reads files.
+
+    Returns:
+        Plane to what its file holds.
+
+    Raises:
+        InputError: A file cannot be used, or two are of one plane.
+    """
+    found: dict[str, SavedNetwork] = {}
+    for saved in map(keras2_h5.read, files):
+        plane = saved.plane
+        if plane in found:
+            raise InputError(
+                f"{saved.path}: of the {plane} plane, as {found[plane].path} is; give one of them"
+            )
+        saved.fill(_network(plane))
+        found[plane] = saved
+    return found
+
+
+def export(saved: SavedNetwork, folder: Path, dataset: str) -> ModelCard:
+    """Writes a SavedModel as a training does, on the grid and with the canvas that the authors' code has.
+
+    Args:
+        saved: What was read.
+        folder: Where saved_model.pb goes.
+        dataset: What it was trained on, for the card; a card in the file stands.
+
+    Returns:
+        The card written into the model.
+    """
+    network = _network(saved.plane)
+    saved.fill(network)
+    shape, padding = slice_shape(ATLAS_SHAPE, saved.plane), canvas(ATLAS_SHAPE, saved.plane)
+    card = _card(saved, network, dataset)
+    signatures.export(network, shape, padding, folder, card=card)
+    return card
+
+
+def _network(plane: str) -> keras.Model:
+    rows, columns = canvas(ATLAS_SHAPE, plane).padded(*slice_shape(ATLAS_SHAPE, plane))
+    return networks.build(keras2_h5.NETWORK, rows, columns)
+
+
+def _card(saved: SavedNetwork, network: keras.Model, dataset: str) -> ModelCard:
+    source = f"{saved.path.name}, SHA-256 {hashlib.sha256(saved.path.read_bytes()).hexdigest()}"
+    digest = job.weights_digest(network)
+    if saved.card:
+        card = card_from_json(saved.card, str(saved.path))
+        if (card.plane, card.weights) != (saved.plane, digest):
+            raise InputError(f"{saved.path}: its card is of another model ({card.plane}); export it again")
+        return replace(card, source=source)
+    padding = canvas(ATLAS_SHAPE, saved.plane)
+    return ModelCard(
+        plane=saved.plane,
+        fold=0,
+        network=keras2_h5.NETWORK,
+        loss=saved.loss or "not known",
+        grid=template_grid(),
+        canvas=(padding.rows, padding.columns),
+        dataset=dataset,
+        phantom=False,
+        subjects=0,
+        validation_subjects=0,
+        fold_map="",
+        data="",
+        epochs=0,
+        best_epoch=0,
+        parameters=network.count_params(),
+        software={"keras": saved.version or "not known", "tensorflow": "not known"}
+        | {"imported with tensorflow": metadata.version("tensorflow")},
+        weights=digest,
+        source=source,
+    )
+
+
+def write(model: Path, path: Path) -> None:
+    """Writes a model of ours as a file of Keras 2, which the authors' container loads.
+
+    Args:
+        model: SavedModel folder of one plane.
+        path: The file.
+
+    Raises:
+        InputError: The authors' network has no place for it.
+    """
+    card = read_card(model)
+    fits = card.network == keras2_h5.NETWORK and not card.members and card.grid.shape == ATLAS_SHAPE
+    if not fits:
+        found = "several folds' mean" if card.members else card.network
+        raise InputError(
+            f"{model}: must be one {keras2_h5.NETWORK} network for {ATLAS_SHAPE} voxels, "
+            f"found {found} for {card.grid.shape}; export another"
+        )
+    network = _network(card.plane)
+    with contextlib.suppress(ValueError, tf.errors.OpError):  # shapes of an ablation: its digest is another
+        tf.train.Checkpoint(network=network).restore(str(model / "variables" / "variables")).expect_partial()
+    if job.weights_digest(network) != card.weights:
+        raise InputError(f"{model}: not the method's own network, or damaged; export another")
+    keras2_config.write(network, card, path)
