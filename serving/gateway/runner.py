@@ -12,7 +12,8 @@ from typing import Any
 from lesions.errors import InputError, WorkError
 from lesions.progress import LOGGER
 from serving.gateway import jobs, options, results
-from serving.gateway.jobs import Claim, JobStore
+from serving.gateway.claims import Claim
+from serving.gateway.jobs import JobStore
 from serving.gateway.refusal import GoneError, Refusal
 from serving.gateway.segmenting import Task, request_id
 from serving.gateway.workplace import Workplace

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from lesions.errors import WorkError
-from serving.gateway import jobs as job_files
 from serving.gateway import runner
+from serving.gateway.claims import Claim
 from serving.gateway.jobs import JobStore
 from serving.gateway.options import Options
 from serving.rest_client import NotReadyError
@@ -20,11 +20,6 @@ from tests.serving.conftest import ASYMMETRIC, Spy, formula
 from tests.serving.gateway_tools import InProcessModels, finished, image_of, nifti_bytes, running, until
 
 FILES = ("mask.nii.gz", "probability.nii.gz", "planes.zip", "summary.json")
-
-
-@pytest.fixture
-def body(scan_data):
-    return nifti_bytes(scan_data(), ASYMMETRIC.matrix)
 
 
 class Gate:
@@ -235,8 +230,8 @@ def test_a_claim_is_one_gateways_alone(tmp_path, body):
         (claim,) = [claim for claim in found if claim]
         assert (claim.name, claim.number) == (name, round_number)
         time.sleep(0.3)
-    assert not stores[0].holds(job_files.Claim(name, 1, 1))  # the first one has lost it
-    stores[0].update(job_files.Claim(name, 1, 1), state="done")
+    assert not stores[0].holds(Claim(name, 1, 1))  # the first one has lost it
+    stores[0].update(Claim(name, 1, 1), state="done")
     assert stores[1].find(name)["state"] == "queued"
 
 
@@ -259,7 +254,7 @@ def test_another_gateway_takes_up_the_job_of_one_that_died(tmp_path, body):
 
     async def work():
         async with running(InProcessModels(Spy()), tmp_path) as (gateway, client):
-            gateway.store.stale = 1.0
+            gateway.store.claims.stale = 1.0
             gateway.runner.wake()
             job = await finished(client, f"/jobs/{name}")
             assert job["state"] == "done"
@@ -277,7 +272,7 @@ def test_a_job_that_its_gateways_die_of_is_failed(tmp_path, body):
 
     async def work():
         async with running(InProcessModels(Spy()), tmp_path) as (gateway, client):
-            gateway.store.stale = 0.0
+            gateway.store.claims.stale = 0.0
             gateway.runner.wake()
             job = await finished(client, f"/jobs/{name}")
             assert job["state"] == "failed"
