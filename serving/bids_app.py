@@ -14,6 +14,7 @@ from typing import Any
 from lesions import nifti
 from lesions.errors import InputError, WorkError
 from lesions.files import write_text
+from lesions.mni import INSIDE
 from lesions.progress import Progress
 from serving import sidecar
 from serving.bids import DESC, LABEL, UNCERTAINTY, InputScan
@@ -37,6 +38,7 @@ _COLUMNS = {
     "fusion_rule": ("FusionRule", "How the planes became one mask", None),
     "threshold": ("Threshold", "A voxel is lesion where the fused probability reaches it", None),
     "flip": ("FlipAveraged", "Averaged with the scan mirrored left to right", None),
+    "registered": ("Registered", "How the scan was laid onto the template first", None),
     "training": ("TrainingStatement", "What the models were trained on", None),
 }
 
@@ -72,6 +74,8 @@ def participant(
     threshold: float = 0.5,
     progress: Progress | None = None,
     flip: bool = False,
+    register: str | None = None,
+    strict: bool = False,
 ) -> Iterator[Outcome]:
     """Segments scan after scan; a scan that fails is told and the others go on.
 
@@ -83,6 +87,8 @@ def participant(
         threshold: See `serving.segmenter.segment`.
         progress: Called with (slices done, slices in all) of each scan.
         flip: See `serving.segmenter.segment`.
+        register: See `serving.segmenter.segment`.
+        strict: Refuse scans that do not lie in MNI space, or may not.
 
     Yields:
         One outcome for each scan, in order.
@@ -90,10 +96,11 @@ def participant(
     Raises:
         InputError: An option is out of range, or `out` cannot be written or holds another data set.
     """
-    check_options(rule, threshold)
+    check_options(rule, threshold, register)
     check_out(out)
+    options = {"rule": rule, "threshold": threshold, "flip": flip, "register": register, "strict": strict}
     for scan in scans:
-        yield _safely(scan, out, predictor, progress, rule=rule, threshold=threshold, flip=flip)
+        yield _safely(scan, out, predictor, progress, **options)
 
 
 def group(out: Path) -> Path:
@@ -135,16 +142,32 @@ def _safely(
 
 
 def _one(
-    scan: InputScan, out: Path, predictor: Predictor, progress: Progress | None, **options: Any
+    scan: InputScan, out: Path, predictor: Predictor, progress: Progress | None, strict: bool, **options: Any
 ) -> tuple[dict[str, Any], bool]:
+    _check_links(scan, out)
     volume = nifti.read(scan.path)
     predictor = predictor.pinned()
     facts = sidecar.key(scan, predictor, **options)
     former = _former(scan, out)
     if former and all(former.get(name) == value for name, value in facts.items()):
+        if strict and former["MNICheck"]["Verdict"] != INSIDE:
+            raise InputError(former["MNICheck"]["Message"])
         return former, True
-    done = segment(volume, predictor, progress=progress, **options)
+    done = segment(volume, predictor, progress=progress, strict=strict, **options)
     return save(scan, out, done, predictor, facts), False
+
+
+def _check_links(scan: InputScan, out: Path) -> None:
+    """Raises InputError where a scan is a link to nothing, or its output folder a link that leads out of `out`."""
+    if scan.path.is_symlink() and not scan.path.exists():
+        raise InputError(
+            f"{scan.path}: a link that leads nowhere; fetch its content (datalad get) or mend it"
+        )
+    folder = scan.output(out, "").parent
+    if not folder.resolve().is_relative_to(out.resolve()):
+        raise InputError(
+            f"{folder}: a link that leads out of {out}; remove it, or choose another output folder"
+        )
 
 
 def _former(scan: InputScan, out: Path) -> dict[str, Any]:
@@ -160,6 +183,8 @@ def _former(scan: InputScan, out: Path) -> dict[str, Any]:
             "choose another output folder"
         )
     files = [scan.output(out, ending) for ending in ("mask.nii.gz", "probseg.nii.gz")]
+    if "Registration" in content:
+        files.append(scan.transform(out))
     if len(content.get("Planes", [])) > 1:
         files.append(scan.output(out, "probseg.nii.gz", UNCERTAINTY))
     return content if all(file.is_file() for file in files) else {}

@@ -15,12 +15,13 @@ from lesions import nifti
 from lesions.errors import InputError
 from lesions.files import write_text
 from lesions.grid import Volume
-from serving import sidecar
+from serving import registration, sidecar
 from serving.bids import BIDS_VERSION, DESC, UNCERTAINTY, InputScan
 from serving.predictor import Predictor
 from serving.segmenter import Segmentation
 
 DESCRIPTION = "dataset_description.json"
+IGNORED = ".bidsignore"  # names what BIDS has no rule for yet: the validator passes
 CODE = "raxnet segment"
 
 
@@ -60,6 +61,10 @@ def save(
     for name, suffix, desc, volume, _ in images:
         intent = f"raxnet lesion {name}; {note}"
         nifti.write(scan.output(out, f"{suffix}.nii.gz", desc), volume, intent, scan.path)
+    if done.transform is None:
+        scan.transform(out).unlink(missing_ok=True)  # of a former run
+    else:
+        write_text(scan.transform(out), registration.as_itk(done.transform))
     for _, suffix, desc, _, said in images:
         write_text(scan.output(out, f"{suffix}.json", desc), as_json(said))
     return content
@@ -144,8 +149,11 @@ def _describe(out: Path, roots: dict[str, Path], what: str) -> None:
         "BIDSVersion": BIDS_VERSION,
         "DatasetType": "derivative",
         "GeneratedBy": [maker],
+        "SourceDatasets": [{"URL": f"bids:{name}:"} for name in sorted(links)],
         "DatasetLinks": dict(sorted(links.items())),
     }
+    if not (out / IGNORED).is_file():
+        write_text(out / IGNORED, "*.html\n*_xfm.txt\ngroup_*\n")
     text = as_json(content)
     if not (out / DESCRIPTION).is_file() or (out / DESCRIPTION).read_text() != text:
         write_text(out / DESCRIPTION, text)
