@@ -147,6 +147,17 @@ def test_the_headers_geometry_is_kept_and_its_free_text_is_not(ask, scan_data):
         assert b"Jane" not in gzip.decompress(answer.content)
 
 
+@pytest.mark.parametrize("scale", [1e-36, 1e-12, 1.0, -1.0, 1e8, 1e12, 1e34])
+def test_intensities_of_any_size(ask, scan_data, scale):
+    body = nifti_bytes(scan_data() * np.float32(scale), ASYMMETRIC.matrix)
+    answer = ask("POST", "/segment?output=summary", content=body)
+    if scale > 1e9:
+        assert "intensities go up to" in error_of(answer, 422)
+    else:
+        numbers = answer.json()["mni_check"]
+        assert np.isfinite([numbers["similarity"], numbers["offset_mm"]]).all()
+
+
 def test_voxels_that_are_no_numbers(ask, scan_data):
     data = scan_data()
     data[3, 4, 5] = np.nan
