@@ -59,7 +59,7 @@ def judge(path: Path, limits: Limits) -> Path:
     else:
         _compare(path.stat().st_size, header.read(begin, limits.voxels))
     named = path.rename(path.with_name("scan.nii.gz" if packed else "scan.nii"))
-    with _unnamed(named):
+    with _unnamed(named), np.errstate(all="ignore"):
         _require_body(nifti.read_grid(named))
     return named
 

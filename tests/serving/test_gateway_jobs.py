@@ -205,6 +205,25 @@ def test_models_that_fail_fail_the_job_and_models_that_are_not_there_are_waited_
     asyncio.run(work())
 
 
+def test_a_defect_fails_its_job_and_no_other(tmp_path, body, monkeypatch):
+    async def work():
+        models = InProcessModels(Spy())
+        async with running(models, tmp_path) as (gateway, client):
+            for broken, times in ((gateway.workplace, "do"), (gateway.runner, "_attempt")):
+                monkeypatch.setattr(broken, times, lambda *_: 1 / 0)
+                where = (await client.post("/jobs", content=body)).headers["location"]
+                if broken is gateway.workplace:
+                    job = await finished(client, where)
+                    assert (job["state"], "Internal error" in job["error"]) == ("failed", True)
+                else:
+                    await asyncio.sleep(0.5)
+                monkeypatch.undo()
+            where = (await client.post("/jobs", content=body)).headers["location"]
+            assert (await finished(client, where))["state"] == "done"
+
+    asyncio.run(work())
+
+
 def put(store, body):
     folder = store.new()
     (folder / "scan.nii.gz").write_bytes(body)
