@@ -20,6 +20,7 @@ GZIP = b"\x1f\x8b"
 SLACK = 1 << 20  # bytes behind the voxels that some programs leave there
 # Of a scan's grid, mm: voxels' edges, its length along an axis, its place; and its voxels' volume against a box's.
 EDGES, LARGEST, FARTHEST, FLATTEST = (0.05, 30.0), 700.0, 1e5, 0.1
+BRIGHTEST = 1e12
 MOST_MEMBERS = 20_000  # gzip files one behind the other; bgzip makes one for 64 KiB
 _BLOCK = 1 << 18
 
@@ -58,7 +59,7 @@ def judge(path: Path, limits: Limits) -> Path:
     else:
         _compare(path.stat().st_size, header.read(begin, limits.voxels))
     named = path.rename(path.with_name("scan.nii.gz" if packed else "scan.nii"))
-    with _unnamed(named):
+    with _unnamed(named), np.errstate(all="ignore"):
         _require_body(nifti.read_grid(named))
     return named
 
@@ -66,7 +67,11 @@ def judge(path: Path, limits: Limits) -> Path:
 def read(path: Path) -> Volume:
     """Reads a judged scan. Raises InputError."""
     with _unnamed(path):
-        return nifti.read(path)
+        volume = nifti.read(path)
+    highest = max(float(volume.data.max()), -float(volume.data.min()))
+    if highest > BRIGHTEST:  # squares of such numbers are infinite
+        raise InputError(f"intensities go up to {highest:g}, expected {BRIGHTEST:g} at most; mend scl_slope")
+    return volume
 
 
 @contextmanager

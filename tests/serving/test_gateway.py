@@ -1,5 +1,6 @@
 """The gateway's answers: outputs, options, uploads, refusals; the application in this process, over the formula."""
 
+import argparse
 import asyncio
 import io
 import json
@@ -7,6 +8,7 @@ import logging
 import re
 import threading
 import zipfile
+from pathlib import Path
 
 import jsonschema
 import numpy as np
@@ -14,7 +16,9 @@ import pytest
 
 from lesions import nifti
 from lesions.errors import WorkError
-from lesions.grid import Grid, Volume
+from lesions.grid import Grid, Volume, template_grid
+from lesions.phantom import make_subject
+from pipeline.cli import serve
 from serving.gateway import options, segmenting
 from serving.gateway.models import Models
 from serving.gateway.openapi import document
@@ -24,6 +28,7 @@ from serving.segmenter import segment, to_grid
 from tests.serving.conftest import ASYMMETRIC, Spy, formula
 from tests.serving.gateway_tools import InProcessModels, error_of, image_of, nifti_bytes, running, until
 
+ROOT = Path(__file__).parents[2]
 OTHER = Grid.of((20, 17, 23), [[0, 0, -2, 20], [2, 0, 0, -19], [0, 1.5, 0, -12], [0, 0, 0, 1]])
 
 
@@ -69,7 +74,7 @@ def test_the_summary(ask, body):
     assert summary["models"]["axial"] == {"version": "1", "sha256": "axial1"}
     assert summary["grid"] == {"shape": [12, 14, 10], "voxel_mm": [3.0, 3.0, 3.0]}
     assert summary["mni_check"]["verdict"] != "in MNI space"
-    assert summary["warnings"] == [summary["mni_check"]["message"]]
+    assert [warning.startswith(summary["mni_check"]["message"]) for warning in summary["warnings"]] == [True]
     assert summary["options"] == options.Options().as_json()
 
 
@@ -125,6 +130,42 @@ def test_bad_options_are_told_before_the_body_is_read(ask, query, error):
     assert error in error_of(ask("POST", "/segment", params=query, content=b""), 400)
     if "output" not in query:
         assert error in error_of(ask("POST", "/jobs", params=query, content=b""), 400)
+
+
+@pytest.mark.slow
+def test_a_scan_elsewhere_is_registered_and_comes_back_on_its_own_grid(ask):
+    pytest.importorskip("SimpleITK")
+    scan, _ = make_subject(0, spacing=4.0)
+    matrix = scan.grid.matrix
+    matrix[:3, 3] += [30, -25, 40]
+    moved = nifti_bytes(scan.data, matrix)
+    spy = Spy(grid=template_grid(6.0))
+    asked = {
+        "models": InProcessModels(spy),
+        "content": moved,
+        "params": {"output": "all", "register": "affine"},
+    }
+    done = segment(
+        Volume(scan.data.astype(np.float32), Grid.of(scan.grid.shape, matrix)), spy, register="affine"
+    )
+    with zipfile.ZipFile(io.BytesIO(ask("POST", "/segment", **asked).content)) as archive:
+        summary = json.loads(archive.read("summary.json"))
+        planes = [image_of(archive.read(f"{plane}_probability.nii.gz")) for plane in done.planes]
+        mean = np.mean([plane.get_fdata() for plane in planes], axis=0)
+        probability = image_of(archive.read("probability.nii.gz"))
+        assert archive.read("scan_to_template_xfm.txt").startswith(b"#Insight Transform")
+    np.testing.assert_allclose(probability.affine, matrix, atol=1e-4)
+    np.testing.assert_array_equal(np.asanyarray(probability.dataobj), done.probability.data)
+    np.testing.assert_allclose(mean, done.probability.data, atol=1e-4)
+    np.testing.assert_allclose(np.array(summary["scan_to_template_mm"]), done.transform, atol=1e-5)
+    np.testing.assert_allclose(np.array(summary["scan_to_template_mm"])[:3, 3], [-30, 25, -40], atol=6)
+    assert summary["mni_check"]["verdict"] == "in MNI space"
+
+
+def test_registration_that_is_not_installed_is_told(ask, monkeypatch, body):
+    monkeypatch.setitem(options.OPTIONS, "register", options.Option("none", "", ("none",)))
+    answer = ask("POST", "/segment?register=affine", content=body)
+    assert "needs SimpleITK" in error_of(answer, 400)
 
 
 def test_strict_refuses_what_is_not_in_mni_space_before_it_is_segmented(ask, body):
@@ -317,6 +358,18 @@ def test_the_api_description_has_every_route_and_option(ask, tmp_path):
         assert set(form) == expected | {"file"}
     assert set(options.Options().as_json()) == set(options.OPTIONS)
     assert {name: one.default for name, one in options.OPTIONS.items()} == options.Options().as_json()
+
+
+def test_the_documents_name_every_option_flag_and_path():
+    pages = [(ROOT / "docs" / name).read_text() for name in ("gateway.md", "serving.md")]
+    for name in (*options.OPTIONS, "output"):
+        assert f"| `{name}` |" in pages[0]
+    for path in document()["paths"]:
+        assert re.sub(r"{\w+}", "", path).rstrip("/") in pages[0]
+    parser = argparse.ArgumentParser()
+    serve.add_arguments(parser)
+    flags = {flag for action in parser._actions for flag in action.option_strings} - {"-h", "--help"}
+    assert {flag for flag in flags if flag not in "".join(pages)} == set()
 
 
 def test_pages_ask_nothing_of_other_servers(ask):

@@ -12,7 +12,7 @@ import pytest
 
 from lesions.errors import WorkError
 from serving.gateway import runner
-from serving.gateway.claims import Claim
+from serving.gateway.claims import Claim, Claims
 from serving.gateway.jobs import JobStore
 from serving.gateway.options import Options
 from serving.rest_client import NotReadyError
@@ -205,20 +205,47 @@ def test_models_that_fail_fail_the_job_and_models_that_are_not_there_are_waited_
     asyncio.run(work())
 
 
+def test_a_defect_fails_its_job_and_no_other(tmp_path, body, monkeypatch):
+    async def work():
+        models = InProcessModels(Spy())
+        async with running(models, tmp_path) as (gateway, client):
+            for broken, times in ((gateway.workplace, "do"), (gateway.runner, "_attempt")):
+                monkeypatch.setattr(broken, times, lambda *_: 1 / 0)
+                where = (await client.post("/jobs", content=body)).headers["location"]
+                if broken is gateway.workplace:
+                    job = await finished(client, where)
+                    assert (job["state"], "Internal error" in job["error"]) == ("failed", True)
+                else:
+                    await asyncio.sleep(0.5)
+                monkeypatch.undo()
+            where = (await client.post("/jobs", content=body)).headers["location"]
+            assert (await finished(client, where))["state"] == "done"
+
+    asyncio.run(work())
+
+
 def put(store, body):
     folder = store.new()
     (folder / "scan.nii.gz").write_bytes(body)
     return store.publish(folder, folder / "scan.nii.gz", Options())
 
 
-def test_a_claim_is_one_gateways_alone(tmp_path, body):
+def test_a_claim_is_one_gateways_alone(tmp_path, body, monkeypatch):
     stores = [JobStore(tmp_path, stale=0.2) for _ in range(8)]
     name = put(stores[0], body)
     found, start = [], threading.Barrier(len(stores))
 
+    touched = Claims._touched
+
+    def together(self, name):
+        seen = touched(self, name)
+        start.wait(30)  # all of them see the job free before one claims it
+        return seen
+
     def take(store):
-        start.wait()
         found.append(store.claim())
+
+    monkeypatch.setattr(Claims, "_touched", together)
 
     for round_number in range(1, 3):  # a free job, then one whose gateway died
         found.clear()
@@ -230,6 +257,7 @@ def test_a_claim_is_one_gateways_alone(tmp_path, body):
         (claim,) = [claim for claim in found if claim]
         assert (claim.name, claim.number) == (name, round_number)
         time.sleep(0.3)
+    monkeypatch.undo()
     assert not stores[0].holds(Claim(name, 1, 1))  # the first one has lost it
     stores[0].update(Claim(name, 1, 1), state="done")
     assert stores[1].find(name)["state"] == "queued"

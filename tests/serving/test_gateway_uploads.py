@@ -118,6 +118,7 @@ def test_files_that_are_not_whole(ask, body, scan_data):
         (plain[:-4], "too few"),
         (plain + bytes(2 << 20), "goes on behind"),
         (nifti_bytes_packed(plain + bytes(2 << 20)), "goes on behind"),
+        (nifti_bytes_packed(plain + bytes(8 << 20))[:-8], "goes on behind"),  # not unpacked to its broken end
         (bytes(damaged), "gzip data are damaged"),
         (body + b"tail", "gzip data are damaged"),
         (nifti_bytes_packed(plain[:200]), "within its header"),
@@ -128,6 +129,33 @@ def test_files_that_are_not_whole(ask, body, scan_data):
     parts = nifti_bytes_packed(plain[:500]) + nifti_bytes_packed(plain[500:]) + bytes(512)
     for content in (plain, plain + bytes(100), parts):
         assert ask("POST", "/segment", content=content).content == whole
+
+
+def test_the_headers_geometry_is_kept_and_its_free_text_is_not(ask, scan_data):
+    image = nib.Nifti1Image(scan_data(), ASYMMETRIC.matrix)
+    image.set_sform(ASYMMETRIC.matrix, 2)
+    image.set_qform(np.diag([3.0, 3, 3, 1]), 1)
+    image.header.set_xyzt_units("mm", "msec")
+    for field in ("descrip", "aux_file", "db_name", "intent_name"):
+        image.header[field] = b"Jane Doe"
+    image.header.extensions.append(nib.nifti1.Nifti1Extension("comment", b"Jane Doe"))
+    for output in ("mask", "probability"):
+        answer = ask("POST", f"/segment?output={output}", content=gzip.compress(image.to_bytes()))
+        found = image_of(answer.content)
+        for field in ("sform_code", "qform_code", "srow_x", "qoffset_x", "xyzt_units", "pixdim"):
+            np.testing.assert_array_equal(found.header[field], image.header[field])
+        assert b"Jane" not in gzip.decompress(answer.content)
+
+
+@pytest.mark.parametrize("scale", [1e-36, 1e-12, 1.0, -1.0, 1e8, 1e12, 1e34])
+def test_intensities_of_any_size(ask, scan_data, scale):
+    body = nifti_bytes(scan_data() * np.float32(scale), ASYMMETRIC.matrix)
+    answer = ask("POST", "/segment?output=summary", content=body)
+    if scale > 1e9:
+        assert "intensities go up to" in error_of(answer, 422)
+    else:
+        numbers = answer.json()["mni_check"]
+        assert np.isfinite([numbers["similarity"], numbers["offset_mm"]]).all()
 
 
 def test_voxels_that_are_no_numbers(ask, scan_data):
