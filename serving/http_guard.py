@@ -30,8 +30,12 @@ class Guard:
         """
         self.hosts, self.token, self.limit = {host.lower() for host in hosts}, token, limit
 
-    def check(self, request: Request) -> None:
+    def check(self, request: Request, need_token: bool = True) -> None:
         """Looks at a request's headers.
+
+        Args:
+            request: The request.
+            need_token: False for what everybody may see.
 
         Raises:
             RestError: 403 for a foreign Host or Origin, 401 without the token.
@@ -42,7 +46,7 @@ class Guard:
         if origin is not None and _name(origin) not in self.hosts:
             raise _denied(f"Origin {origin[:100]!r} may not ask this server; see --allowed-host")
         sent = request.headers.get("authorization", "").encode()
-        if self.token and not hmac.compare_digest(sent, f"Bearer {self.token}".encode()):
+        if self.token and need_token and not hmac.compare_digest(sent, f"Bearer {self.token}".encode()):
             raise RestError("UNAUTHENTICATED", "A bearer token is needed (Authorization: Bearer TOKEN)")
 
     async def body(self, request: Request) -> bytes:

@@ -6,12 +6,10 @@ one is packed while the server works on the other (serving.md, 3 and 5.2).
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import json
 import logging
 import time
-from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -22,6 +20,7 @@ from lesions.errors import InputError, WorkError
 from lesions.progress import LOGGER
 from lesions.provenance import ModelCard, card_from_json
 from lesions.slices import PLANES
+from serving import packing
 from serving.predictor import SLICES_PER_CALL, check_answer, check_cards, check_slices
 
 log = logging.getLogger(LOGGER)
@@ -29,6 +28,15 @@ IN_FLIGHT = 2
 CONNECT_SECONDS, ANSWER_SECONDS = 10.0, 300.0
 PAUSE_SECONDS, LONGEST_PAUSE = 1.0, 30.0  # before the one retry; the server may ask for a longer one
 TOKEN = "RAXNET_TOKEN"  # environment variable
+_CARD = json.dumps({"signature_name": "card", "instances": [""]}).encode()
+
+
+class NotReadyError(WorkError):
+    """The server cannot be reached, or is not ready to answer: later it may be."""
+
+
+class VersionGoneError(WorkError):
+    """A version that was pinned is no longer served: a newer one took its place."""
 
 
 class RestPredictor:
@@ -46,10 +54,7 @@ class RestPredictor:
             WorkError: It cannot be reached, or fails.
         """
         self._client, self._url = client, url
-        found = {plane: self._newest(plane) for plane in PLANES}
-        self._versions = {plane: number for plane, number in found.items() if number is not None}
-        if not self._versions:
-            raise InputError(f"{url}: serves no model of {', '.join(PLANES)}; check --server")
+        self._versions = self.newest()
         texts = {plane: self._ask_card(plane) for plane in self._versions}
         self._cards = {plane: card_from_json(text, self._where(plane)) for plane, text in texts.items()}
         self._digests = {plane: hashlib.sha256(text.encode()).hexdigest() for plane, text in texts.items()}
@@ -91,14 +96,21 @@ class RestPredictor:
         return answer
 
     def _call(self, plane: str, slices: np.ndarray) -> np.ndarray:
-        rows = [{"b64": text} for text in pack(slices)]
-        found = self._ask_model(plane, {"signature_name": "slices_bytes", "instances": rows})
+        found = self._ask_model(plane, packing.request(slices))
         try:
-            answer = unpack(found, slices.shape[-2:])
+            answer = packing.unpack(found, slices.shape[-2:])
         except (ValueError, KeyError, TypeError):
             answer = np.empty(0)
         check_answer(self._where(plane), slices, answer)
         return answer
+
+    def newest(self) -> dict[str, int]:
+        """The newest version of each plane that is served now. Raises as `RestPredictor` does."""
+        found = {plane: self._newest(plane) for plane in PLANES}
+        served = {plane: number for plane, number in found.items() if number is not None}
+        if not served:
+            raise InputError(f"{self._url}: serves no model of {', '.join(PLANES)}; check --server")
+        return served
 
     def _newest(self, plane: str) -> int | None:
         """The highest version that is served, None where the server has no such model."""
@@ -115,21 +127,21 @@ class RestPredictor:
                 f"{self._url}: answers otherwise than TensorFlow Serving; check --server"
             ) from None
         if not ready:
-            raise WorkError(f"{self._url}: the model {plane} is not ready; try again later")
+            raise NotReadyError(f"{self._url}: the model {plane} is not ready; try again later")
         return max(ready)
 
     def _ask_card(self, plane: str) -> str:
         try:
-            (text,) = self._ask_model(plane, {"signature_name": "card", "instances": [""]})
+            (text,) = self._ask_model(plane, _CARD)
         except (ValueError, TypeError):
             text = None
         if not isinstance(text, str):
             raise InputError(f"{self._where(plane)}: tells no card; export the model again")
         return text
 
-    def _ask_model(self, plane: str, content: Mapping[str, Any]) -> Any:
+    def _ask_model(self, plane: str, body: bytes) -> Any:
         path = f"/v1/models/{plane}/versions/{self._versions[plane]}:predict"
-        response = self._send("POST", path, json.dumps(content).encode())
+        response = self._send("POST", path, body)
         return self._content(response, self._where(plane)).get("predictions")
 
     def _content(self, response: httpx.Response, where: str) -> dict[str, Any]:
@@ -149,7 +161,11 @@ class RestPredictor:
                 f"{where}: access refused ({reason}); set {TOKEN}, or see the server's --allowed-host"
             )
         if response.status_code == 404:
-            raise WorkError(f"{where}: no longer served ({reason}); a newer one took its place: try again")
+            raise VersionGoneError(
+                f"{where}: no longer served ({reason}); a newer one took its place: try again"
+            )
+        if response.status_code == 503:
+            raise NotReadyError(f"{where}: {reason}")
         raise WorkError(f"{where}: {reason}")
 
     def _send(self, method: str, path: str, body: bytes | None = None) -> httpx.Response:
@@ -168,7 +184,7 @@ class RestPredictor:
         try:
             return self._client.request(method, path, content=body)
         except httpx.TransportError as error:
-            raise WorkError(f"{self._url}: cannot be reached ({error}); check --server") from None
+            raise NotReadyError(f"{self._url}: cannot be reached ({error}); check --server") from None
 
     def _where(self, plane: str) -> str:
         return f"{self._url}, {plane} {self._versions[plane]}"
@@ -185,26 +201,19 @@ def open_server(url: str, token: str | None = None) -> RestPredictor:
         InputError: Not such an address; no models of ours there; the token is refused.
         WorkError: It cannot be reached.
     """
+    return RestPredictor(open_client(url, token), url.rstrip("/"))
+
+
+def open_client(url: str, token: str | None = None) -> httpx.Client:
+    """A client of a server that need not be there yet. Raises InputError where that is no address."""
     if not url.startswith(("http://", "https://")):
         raise InputError(f"--server: expected http://HOST:PORT, found {url!r}")
     headers = {"Authorization": f"Bearer {token}"} if token else {}
     timeout = httpx.Timeout(ANSWER_SECONDS, connect=CONNECT_SECONDS)
     try:
-        client = httpx.Client(base_url=url, headers=headers, timeout=timeout)
+        return httpx.Client(base_url=url, headers=headers, timeout=timeout)
     except (httpx.InvalidURL, ValueError) as error:
         raise InputError(f"--server: {url!r} is no address ({error})") from None
-    return RestPredictor(client, url.rstrip("/"))
-
-
-def pack(slices: np.ndarray) -> list[str]:
-    """(n, ...) float32 to n texts: little-endian, row-major, in base64."""
-    return [base64.b64encode(one.astype("<f4").tobytes()).decode() for one in slices]
-
-
-def unpack(rows: Any, shape: tuple[int, ...]) -> np.ndarray:
-    """The (n, *shape) float32 of an answer's rows. Raises ValueError, KeyError or TypeError where they are not that."""
-    parts = [np.frombuffer(base64.b64decode(row["b64"], validate=True), "<f4") for row in rows]
-    return np.stack([part.reshape(shape) for part in parts])
 
 
 def _seconds(text: str | None) -> float:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import base64
 import math
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pybase64
 
 from serving.rest_api.errors import RestError, invalid
 from serving.rest_api.parsing import excerpt, format_error, parse
@@ -223,12 +224,14 @@ def _string(value: str | dict[str, Any]) -> bytes:
 
 def _from_base64(text: str) -> bytes:
     """Standard alphabet; white space inside and missing padding are accepted."""
+    with suppress(ValueError):  # as it nearly always comes
+        return pybase64.b64decode(text, validate=True)
     packed = "".join(text.split())
     bare = packed.rstrip("=")
     try:
         if len(packed) != len(bare) and len(packed) % 4:
             raise ValueError
-        return base64.b64decode(bare + "=" * (-len(bare) % 4), validate=True)
+        return pybase64.b64decode(bare + "=" * (-len(bare) % 4), validate=True)
     except ValueError:
         raise invalid("Unable to base64 decode") from None
 

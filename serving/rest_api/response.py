@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import math
 
 import numpy as np
+import pybase64
 
 from serving.rest_api.errors import invalid
 
@@ -102,7 +102,7 @@ def _scalars(name: str, dtype: str, flat: np.ndarray) -> list[str]:
     if dtype != "DT_STRING":
         return [str(value) for value in flat.tolist()]
     if name.endswith(BYTES):
-        return ['{"b64": "' + base64.b64encode(value).decode() + '"}' for value in flat]
+        return ['{"b64": "' + pybase64.b64encode(value).decode() + '"}' for value in flat]
     return [json.dumps(v.decode("utf-8", "surrogateescape"), ensure_ascii=False) for v in flat]
 
 

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import httpx
@@ -11,22 +12,26 @@ import httpx
 ROOT = Path(__file__).parents[2]
 
 
-class Server:
+class Process:
     """`raxnet serve`, as a person starts it."""
 
-    def __init__(self, models, *words, token=None):
-        command = [sys.executable, "-m", "pipeline.cli.main", "serve", str(models), "--rest-port", "0"]
+    def __init__(self, models, words, lines, token=None, errors=subprocess.PIPE):
+        command = [sys.executable, "-m", "pipeline.cli.main", "serve", *map(str, models), "--port", "0"]
         environment = {**os.environ, **({"RAXNET_TOKEN": token} if token else {})}
         self.process = subprocess.Popen(
             [*command, *map(str, words)],
             cwd=ROOT,
             env=environment,
             stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            stderr=errors,
             text=True,
         )
-        self.greeting = self.process.stdout.readline()
-        assert self.greeting, self.process.communicate()[1]
+        self.said = [self.process.stdout.readline() for _ in range(lines)]
+        assert self.said[-1], self.process.communicate()[1]
+
+    def ask(self, line):
+        """Asks the server that a line names."""
+        self.greeting = self.said[line]
         self.url = self.greeting.split()[-1]
         self.port = int(self.url.rsplit(":", 1)[1])
         self.client = httpx.Client(base_url=self.url, timeout=120, trust_env=False)
@@ -38,15 +43,44 @@ class Server:
         (found,) = [int(pid) for pid, name in names.items() if "spawn_main" in name]
         return found
 
-    def predict(self, model, content, **more):
-        return self.client.post(f"/v1/models/{model}:predict", json=content, **more)
-
     def stop(self):
         """(exit status, standard error) after SIGTERM."""
         self.process.send_signal(signal.SIGTERM)
         _, errors = self.process.communicate(timeout=60)
         self.client.close()
         return self.process.returncode, errors
+
+
+class Server(Process):
+    """Its model server."""
+
+    def __init__(self, models, *words, token=None):
+        super().__init__([models, "--rest-port", "0"], words, 2, token)
+        self.ask(0)
+
+    def predict(self, model, content, **more):
+        return self.client.post(f"/v1/models/{model}:predict", json=content, **more)
+
+
+class Gateway(Process):
+    """Its gateway, with a model server of its own (`models`) or another one's; it logs to a file."""
+
+    def __init__(self, *words, models=None, server=None, token=None):
+        self.errors = tempfile.TemporaryFile("w+")  # noqa: SIM115
+        if models:
+            super().__init__([models, "--rest-port", "0"], words, 2, token, self.errors)
+        else:
+            super().__init__(["--server", server], words, 1, token, self.errors)
+        self.ask(-1)
+
+    def log(self):
+        """What it said on standard error."""
+        self.errors.seek(0)
+        return self.errors.read()
+
+    def stop(self):
+        """(exit status, standard error) after SIGTERM."""
+        return super().stop()[0], self.log()
 
 
 def save(folder, function, *specs, **more):

@@ -1,5 +1,6 @@
 """The client of a model server gives what the models give in process, and fails as it should."""
 
+import base64
 import json
 import shutil
 import threading
@@ -181,7 +182,7 @@ def test_other_failures_are_told_at_once(road, failure, error, message):
 
 def test_an_answer_of_nan_is_no_probability(road):
     predictor = open_server(road.url)
-    row = rest_client.base64.b64encode(np.full(SHAPE, np.nan, "<f4").tobytes()).decode()
+    row = base64.b64encode(np.full(SHAPE, np.nan, "<f4").tobytes()).decode()
     road.failures = [(200, json.dumps({"predictions": [{"b64": row}]}).encode())]
     with pytest.raises(WorkError, match="no probability"):
         predictor.predict("axial", slices(1))
