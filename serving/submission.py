@@ -40,7 +40,8 @@ def former(scan: InputScan, out: Path, facts: dict[str, Any]) -> dict[str, Any]:
     """Numbers of a finished mask of the same scan, models and options; empty where there is none."""
     path = path_of(scan, out)
     try:
-        said = nib.load(path).header["descrip"].tobytes().decode("ascii", "replace").rstrip("\0")
+        header: Any = nib.load(path).header
+        said = header["descrip"].tobytes().decode("ascii", "replace").rstrip("\0")
         if not said.endswith(_digest(facts)):
             return {}
         return {**sidecar.lesion_numbers(nifti.read(path)), "Warnings": []}
