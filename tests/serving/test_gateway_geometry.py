@@ -182,7 +182,7 @@ def test_a_version_that_is_pushed_is_used_as_a_whole(small):
         until(lambda: set(small.client.get("/readyz").json().get("versions", {}).values()) == {"3"})
 
 
-@pytest.mark.parametrize("way", ["sync", "job"])
+@pytest.mark.parametrize("way", ["sync", pytest.param("job", marks=pytest.mark.slow)])
 def test_the_process_with_the_models_is_killed_in_mid_volume(small, way):
     """The volume is right all the same, or is told to come again: never a wrong one."""
     data = distinct(ASYMMETRIC.shape)
