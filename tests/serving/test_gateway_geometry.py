@@ -213,6 +213,21 @@ def test_the_process_with_the_models_is_killed_in_mid_volume(small, way):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("host", ["0.0.0.0", "::1", "127.0.0.2"])
+def test_the_models_beside_it_are_found_wherever_it_listens(small, host):
+    one = Gateway("--host", host, models=small.folder, token="secret")
+    try:
+        headers = {"Authorization": "Bearer secret"}
+        content = nifti_bytes(distinct(ASYMMETRIC.shape), ASYMMETRIC.matrix)
+        name = {"Host": "localhost"}
+        assert one.client.get("/readyz", headers=name).status_code == 200
+        assert one.client.post("/segment", content=content, headers=name).status_code == 401
+        assert one.client.post("/segment", content=content, headers=headers | name).status_code == 200
+    finally:
+        assert one.stop()[0] == 0
+
+
+@pytest.mark.slow
 def test_the_real_grid(tmp_path):
     """197 x 233 x 189, every axis elsewhere, every kind of voxels."""
     grid = template_grid()
