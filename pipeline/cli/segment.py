@@ -82,6 +82,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="taken since BIDS Apps have it; no validator is run",
     )
     parser.add_argument("-v", "--version", action="version", version=f"raxnet {_version()}")
+    parser.add_argument(
+        "--bids-name",
+        metavar="NAME",
+        help="write masks alone, as a data set of this name: atlas2_prediction is what the ATLAS challenge evaluates",
+    )
     parser.add_argument("--json", action="store_true", help="print the masks' sidecars, as a JSON list")
 
 
@@ -107,7 +112,12 @@ def run(args: argparse.Namespace) -> int:
     print(f"models: {', '.join(predictor.planes)}. {sidecar.statement(predictor)}", file=say, flush=True)
     outcomes = []
     progress = to_log("segmenting")
-    options = {"flip": args.flip, "register": args.register, "strict": args.strict}
+    options = {
+        "flip": args.flip,
+        "register": args.register,
+        "strict": args.strict,
+        "bids_name": args.bids_name,
+    }
     for outcome in bids_app.participant(
         scans, out, predictor, args.rule, args.threshold, progress, **options
     ):

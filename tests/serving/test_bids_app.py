@@ -13,11 +13,18 @@ from lesions import nifti
 from lesions.errors import InputError, WorkError
 from lesions.grid import Grid, Volume, template_grid
 from lesions.phantom import make_subject
-from serving import derivative, sidecar
+from reports import subject_page
+from serving import derivative, sidecar, subject_pages
 from serving.bids import find_scans
 from serving.bids_app import group, participant
 
 MASK = "sub-{0}/anat/sub-{0}_space-orig_label-L_desc-raxnet_mask"
+
+
+@pytest.fixture(autouse=True)
+def plain_pages(monkeypatch):
+    """Pages without pictures, which take half a second each."""
+    monkeypatch.setattr(subject_pages, "render", lambda subject, findings: subject)
 
 
 @pytest.fixture
@@ -44,7 +51,8 @@ def test_a_derivative_is_written(tmp_path, scans, spy, grid):
     images = ("raxnet_mask", "raxnet_probseg", "uncertainty_probseg")
     endings = [f"{image}.{suffix}" for image in images for suffix in ("json", "nii.gz")]
     names = [f"sub-0{n}/anat/sub-0{n}_space-orig_label-L_desc-{e}" for n in (1, 2, 3) for e in endings]
-    assert files(tmp_path / "out") == [".bidsignore", "dataset_description.json", *names]
+    pages = [f"sub-0{n}.html" for n in (1, 2, 3)]
+    assert files(tmp_path / "out") == sorted([".bidsignore", "dataset_description.json", *names, *pages])
     mask = nib.load(outcomes[0].mask)
     probability = nib.load(str(outcomes[0].mask).replace("mask", "probseg"))
     assert mask.get_data_dtype() == np.uint8
@@ -242,7 +250,9 @@ def test_bad_scans_are_told_and_the_others_go_on(tmp_path, scans, spy, grid, sca
         ".bidsignore",
         "dataset_description.json",
         "sub-01",
+        "sub-01.html",
         "sub-03",
+        "sub-03.html",
     }
 
 
@@ -415,3 +425,25 @@ def test_description_names_its_sources(tmp_path, scans, spy):
     content = json.loads((tmp_path / "out/dataset_description.json").read_text())
     assert [source["URL"] for source in content["SourceDatasets"]] == [f"bids:{outcome.scan.link}:"]
     assert outcome.sidecar["SpatialReference"] == outcome.sidecar["Sources"][0]
+
+
+def test_page_of_a_subject_shows_all_its_scans(tmp_path, spy, grid, scan_data, monkeypatch):
+    """Also those of an earlier run; it is made again where it is lost or a mask is new, and else left alone."""
+    for n in (1, 2):
+        name = f"raw/sub-1/ses-{n}/anat/sub-1_ses-{n}_T1w.nii.gz"
+        nifti.write(tmp_path / name, Volume(scan_data(seed=n), grid))
+    page = tmp_path / "out/sub-1.html"
+    monkeypatch.setattr(subject_pages, "render", subject_page.render)
+    first, second = find_scans([tmp_path / "raw"])
+    list(participant([first], tmp_path / "out", spy()))
+    assert page.read_text().count("<img ") == 1
+    list(participant([second], tmp_path / "out", spy()))
+    assert page.read_text().count("<img ") == 2
+    page.write_text("mine")
+    list(participant([first, second], tmp_path / "out", spy()))
+    assert page.read_text() == "mine"
+    page.unlink()
+    list(participant([first, second], tmp_path / "out", spy()))
+    assert page.read_text().count("<img ") == 2
+    list(participant([first], tmp_path / "out", spy(), threshold=0.4))
+    assert "threshold 0.4" in page.read_text()
