@@ -111,7 +111,13 @@ ORIENTATIONS = [
 ]
 
 
-@pytest.mark.parametrize("number", range(48))
+QUICK = [
+    number for number in range(48) if number % 8 in (2, 5)
+]  # two flips of each order, every kind of voxels
+SLOW = [pytest.param(number, marks=pytest.mark.slow) for number in range(48) if number not in QUICK]
+
+
+@pytest.mark.parametrize("number", [*QUICK, *SLOW])
 def test_all_48_axis_orders_and_flips(small, number):
     assert len(set(ORIENTATIONS)) == 48
     assert len(set(ASYMMETRIC.shape)) == 3
