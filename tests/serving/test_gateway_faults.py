@@ -335,6 +335,7 @@ def test_gateways_that_share_a_folder_finish_each_others_jobs(fake, body, tmp_pa
         assert second is None or second.stop()[0] == 0
 
 
+@pytest.mark.slow
 def test_the_token_of_the_model_server_is_its_own(fake, body, monkeypatch):
     monkeypatch.setenv("RAXNET_SERVER_TOKEN", "inner")
     seen = []

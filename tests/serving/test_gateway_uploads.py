@@ -8,10 +8,10 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from serving.gateway import upload
+from serving.gateway import upload, workplace
 from serving.gateway.scan import Limits
-from tests.serving.conftest import ASYMMETRIC
-from tests.serving.gateway_tools import error_of, image_of, nifti_bytes
+from tests.serving.conftest import ASYMMETRIC, Spy
+from tests.serving.gateway_tools import InProcessModels, error_of, image_of, nifti_bytes, running, until
 
 
 def header(data, changes=(), packed=True, kind=nib.Nifti1Image):
@@ -186,6 +186,30 @@ def test_limits(ask, scan_data):
     assert "12 x 14 x 10 voxels are more" in error_of(
         ask("POST", "/segment", settings=few, content=plain), 413
     )
+
+
+def test_only_so_many_bodies_come_at_a_time(tmp_path, body, monkeypatch):
+    monkeypatch.setattr(workplace, "MOST_UPLOADS", 1)
+
+    async def work():
+        go = asyncio.Event()
+
+        async def slow():
+            yield body[:10]
+            await go.wait()
+            yield body[10:]
+
+        async with running(InProcessModels(Spy()), tmp_path) as (_, client):
+            first = asyncio.create_task(client.post("/segment", content=slow()))
+            await until(lambda: list((tmp_path / "work").rglob("upload")))
+            for path in ("/segment", "/jobs"):
+                refused = await client.post(path, content=body)
+                assert "being sent already" in error_of(refused, 429)
+            go.set()
+            assert (await first).status_code == 200
+            assert (await client.post("/segment", content=body)).status_code == 200
+
+    asyncio.run(work())
 
 
 def test_a_body_that_does_not_come(ask, monkeypatch):
