@@ -86,12 +86,15 @@ def measured(
 
 
 def main() -> None:
-    """Prints both ways and their ratio."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--spacing", type=float, default=1.0, help="of the phantom, mm (default: 1)")
-    spacing = parser.parse_args().spacing
+    compare(parser.parse_args().spacing)
+
+
+def compare(spacing: float) -> None:
+    """Prints both ways and their ratio."""
     scan = cut(make_subject(0, spacing=spacing)[0].data, "axial")
     slices = np.ascontiguousarray(scan, np.float32)
     # What a network answers: nothing outside the head, all sorts of digits inside.

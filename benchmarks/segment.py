@@ -16,39 +16,19 @@ from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
+import serving_models
+
 from lesions import nifti
 from lesions.grid import template_grid
 from lesions.phantom import make_subject
-from lesions.provenance import ModelCard
-from lesions.slices import PLANES, canvas, slice_shape
-from trainer import fit, signatures
-from trainer.settings import TrainingSettings
+from lesions.slices import PLANES
 
 
 def write_untrained(folder: Path) -> None:
     """A RAX-Net per plane for 1 mm slices, as Pusher leaves them."""
     grid = template_grid(1.0)
     for plane in PLANES:
-        shape, padding = slice_shape(grid.shape, plane), canvas(grid.shape, plane)
-        network = fit.build(TrainingSettings(), shape, padding)
-        card = ModelCard(
-            plane=plane,
-            fold=1,
-            network="raxnet",
-            loss="none",
-            grid=grid,
-            canvas=(padding.rows, padding.columns),
-            dataset="nothing: untrained",
-            phantom=True,
-            subjects=0,
-            validation_subjects=0,
-            fold_map="",
-            data="",
-            epochs=0,
-            best_epoch=0,
-            parameters=network.count_params(),
-        )
-        signatures.export(network, shape, padding, folder / plane / "1", card=card)
+        serving_models.write(serving_models.build(grid, plane), grid, plane, folder)
 
 
 def seconds(scan: Path, models: Path, repeats: int) -> float:

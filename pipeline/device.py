@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from lesions.errors import InputError
-from serving.device import describe
+from serving.device import describe, has_bfloat16
 
 
 def choose(device: str) -> str:
@@ -40,9 +38,4 @@ def quickest_precision() -> str:
 
     Other processors imitate it, many times slower.
     """
-    try:
-        features = set(Path("/proc/cpuinfo").read_text().split())
-    except OSError:
-        return "float32"
-    gpu = Path("/proc/driver/nvidia").exists()
-    return "mixed_bfloat16" if features & {"avx512_bf16", "amx_bf16"} and not gpu else "float32"
+    return "mixed_bfloat16" if has_bfloat16() else "float32"

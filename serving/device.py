@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from types import ModuleType
+
+from lesions.errors import InputError
+
+FLOAT32, BFLOAT16 = PRECISIONS = ("float32", "bfloat16")
 
 
 def tensorflow() -> ModuleType:
@@ -12,6 +17,43 @@ def tensorflow() -> ModuleType:
     import tensorflow
 
     return tensorflow
+
+
+def has_bfloat16() -> bool:
+    """Whether a processor computes here that multiplies in bfloat16 by itself (AVX-512 BF16, AMX).
+
+    Others imitate it, many times slower.
+    """
+    try:
+        features = set(Path("/proc/cpuinfo").read_text().split())
+    except OSError:
+        return False
+    return bool(features & {"avx512_bf16", "amx_bf16"}) and not Path("/proc/driver/nvidia").exists()
+
+
+def compute_in(precision: str) -> None:
+    """Makes this process' models multiply in a precision; to be called before the first of them is asked.
+
+    Args:
+        precision: float32, or bfloat16, which is for networks: TensorFlow rewrites the graph where that is safe.
+
+    Raises:
+        InputError: None of these, or bfloat16 and this machine has it not.
+    """
+    if precision not in PRECISIONS:
+        raise InputError(f"--precision: expected {' or '.join(PRECISIONS)}, found {precision!r}")
+    tf = tensorflow()
+    if precision == BFLOAT16:
+        check_precision(precision)
+        tf.config.optimizer.set_experimental_options({"auto_mixed_precision_onednn_bfloat16": True})
+
+
+def check_precision(precision: str) -> None:
+    """Raises InputError where this machine does not compute in it by itself."""
+    if precision == BFLOAT16 and not has_bfloat16():
+        raise InputError(
+            "--precision bfloat16: a processor with AVX-512 BF16 or AMX is needed, and no GPU; leave it out"
+        )
 
 
 def gpus() -> list[str]:

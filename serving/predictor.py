@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 
@@ -14,6 +14,7 @@ from lesions.errors import InputError, WorkError
 from lesions.provenance import CARD_FILE, ModelCard, read_card
 from lesions.slices import PLANES
 from serving import device
+from serving.savedmodel import SavedModel
 
 SLICES_PER_CALL = 16  # as fast as any number, and under 1 GB (serving.md, 5.5)
 COMPLETE = ("saved_model.pb", "variables/variables.index", CARD_FILE)  # a version half copied lacks some
@@ -52,22 +53,27 @@ class SavedModelPredictor:
 
     slices_at_once = SLICES_PER_CALL
 
-    def __init__(self, folders: Mapping[str, Path], version: str | None = None) -> None:
+    def __init__(
+        self, folders: Mapping[str, Path], version: str | None = None, precision: str = device.FLOAT32
+    ) -> None:
         """Reads the models' cards.
 
         Args:
             folders: The SavedModel folder of each plane.
             version: What to call them all; None: each by its folder's name.
+            precision: One of `device.PRECISIONS`, for all models of this process.
 
         Raises:
-            InputError: No folder given, a card is missing or damaged, or the models do not belong together.
+            InputError: No folder given, a card is missing or damaged, the models do not belong together, or this
+                machine has not the precision.
         """
         if not folders:
             raise InputError("no model given; name the SavedModel of one plane at least")
         self._folders = {plane: Path(folders[plane]) for plane in PLANES if plane in folders}
-        self._version = version
+        device.check_precision(precision)
+        self._version, self._precision = version, precision
         self._cards = {plane: read_card(folder) for plane, folder in self._folders.items()}
-        self._loaded: dict[str, tuple[Any, Callable[..., Any]]] = {}
+        self._loaded: dict[str, SavedModel] = {}
         check_cards(self._folders, self._cards)
 
     @property
@@ -80,7 +86,7 @@ class SavedModelPredictor:
         return self._cards[plane]
 
     def identity(self, plane: str) -> dict[str, str]:
-        """The version (the folder's name), and a digest over all files of the model."""
+        """The version (the folder's name), a digest over all files of the model, the precision if not float32."""
         return self._identities[plane]
 
     def pinned(self) -> SavedModelPredictor:
@@ -89,8 +95,9 @@ class SavedModelPredictor:
 
     @cached_property
     def _identities(self) -> dict[str, dict[str, str]]:
+        precision = {} if self._precision == device.FLOAT32 else {"precision": self._precision}
         return {
-            plane: {"version": self._version or folder.name, "sha256": folder_digest(folder)}
+            plane: {"version": self._version or folder.name, "sha256": folder_digest(folder)} | precision
             for plane, folder in self._folders.items()
         }
 
@@ -111,10 +118,10 @@ class SavedModelPredictor:
     def _call(self, plane: str, slices: np.ndarray) -> np.ndarray:
         if plane not in self._loaded:
             self._loaded[plane] = self._load(plane)
-        _, infer = self._loaded[plane]
         tf = device.tensorflow()
         try:
-            answer = infer(slices=tf.constant(slices, tf.float32))["probabilities"].numpy()
+            found = self._loaded[plane].run("serving_default", {"slices": tf.constant(slices, tf.float32)})
+            answer = found["probabilities"].numpy()
         except (tf.errors.OpError, KeyError, TypeError, ValueError) as error:
             reason = str(error).partition("\n")[0]
             raise WorkError(
@@ -123,12 +130,12 @@ class SavedModelPredictor:
         check_answer(str(self._folders[plane]), slices, answer)
         return answer
 
-    def _load(self, plane: str) -> tuple[Any, Callable[..., Any]]:
-        """The model, which keeps its variables alive, and its signature."""
-        folder, tf = self._folders[plane], device.tensorflow()
+    def _load(self, plane: str) -> SavedModel:
+        folder = self._folders[plane]
+        device.compute_in(self._precision)
         try:
-            model = tf.saved_model.load(str(folder))
-            infer = model.signatures["serving_default"]
+            model = SavedModel(folder)
+            infer = model.signature("serving_default")
         except Exception as error:  # TensorFlow raises a dozen kinds for a damaged file
             reason = str(error).partition("\n")[0]
             raise InputError(f"{folder}: damaged model ({reason}); export or copy it again") from None
@@ -137,7 +144,7 @@ class SavedModelPredictor:
             or "probabilities" not in infer.structured_outputs
         ):
             raise InputError(f"{folder}: not a raxnet model (no input `slices`, output `probabilities`)")
-        return model, infer
+        return model
 
 
 def check_slices(card: ModelCard, slices: np.ndarray) -> None:
@@ -156,7 +163,7 @@ def check_answer(where: str, slices: np.ndarray, answer: np.ndarray) -> None:
         raise WorkError(f"{where}: its answer is no probability for each of {expected} voxels")
 
 
-def open_models(models: Path) -> SavedModelPredictor:
+def open_models(models: Path, precision: str = device.FLOAT32) -> SavedModelPredictor:
     """Opens the newest complete version of each plane in <models>/<plane>/<version>/.
 
     Raises:
@@ -170,7 +177,7 @@ def open_models(models: Path) -> SavedModelPredictor:
         inner = models / "serving_models"
         hint = f"did you mean {inner}?" if inner.is_dir() else "give another with --models"
         raise InputError(f"{models}: no <plane>/<version>/saved_model.pb of {', '.join(PLANES)} here; {hint}")
-    return SavedModelPredictor(found)
+    return SavedModelPredictor(found, precision=precision)
 
 
 def newest_version(folder: Path) -> Path | None:

@@ -71,6 +71,7 @@ def _model(predictor: Predictor, plane: str) -> dict[str, Any]:
     return {
         "Version": identity["version"],
         "SHA256": identity["sha256"],
+        **({"Precision": identity["precision"]} if "precision" in identity else {}),
         "Network": card.network,
         "Fold": card.fold or None,
         "AveragedFolds": list(card.members),

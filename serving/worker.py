@@ -19,6 +19,7 @@ import numpy as np
 
 from lesions.errors import WorkError
 from lesions.progress import LOGGER
+from serving import device
 from serving.rest_api.errors import RestError
 from serving.rest_api.signature import Signature
 from serving.worker_process import Key, main
@@ -40,9 +41,14 @@ class WorkerDiedError(Exception):
 class Worker:
     """The process, seen from the server's event loop. One thing at a time: TensorFlow uses all processors anyway."""
 
-    def __init__(self, timeout: float = 120.0):
-        """Args: timeout: Seconds that a prediction may take; then its process is ended too."""
-        self.timeout, self.restarts = timeout, 0
+    def __init__(self, timeout: float = 120.0, precision: str = device.FLOAT32):
+        """Starts nothing yet.
+
+        Args:
+            timeout: Seconds that a prediction may take; then its process is ended too.
+            precision: One of `device.PRECISIONS`.
+        """
+        self.timeout, self.precision, self.restarts = timeout, precision, 0
         self._models: dict[Key, Path] = {}
         self._thread = ThreadPoolExecutor(1, "worker")
         self._lock, self._up = asyncio.Lock(), asyncio.Event()
@@ -140,7 +146,9 @@ class Worker:
     async def _spawn(self) -> None:
         context = get_context("spawn")
         ours, theirs = context.Pipe()
-        process = context.Process(target=main, args=(theirs,), daemon=True, name="raxnet-models")
+        process = context.Process(
+            target=main, args=(theirs, self.precision), daemon=True, name="raxnet-models"
+        )
         process.start()
         theirs.close()  # so that its death closes the pipe
         self._process, self._pipe = process, ours

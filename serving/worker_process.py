@@ -13,15 +13,16 @@ import numpy as np
 from serving import device
 from serving.rest_api.errors import CODES, RestError
 from serving.rest_api.signature import Signature, TensorInfo
+from serving.savedmodel import SavedModel
 
 Key = tuple[str, int]  # model and version
 
 
-def main(pipe: Connection) -> None:
+def main(pipe: Connection, precision: str) -> None:
     """What the process does: answers one message after the other until the pipe closes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the server's to handle
-    models: dict[Key, Any] = {}
-    device.tensorflow()
+    models: dict[Key, SavedModel] = {}
+    device.compute_in(precision)
     pipe.send("up")
     while True:
         try:
@@ -37,24 +38,23 @@ def main(pipe: Connection) -> None:
         pipe.send(answer)
 
 
-def _load(models: dict[Key, Any], key: Key, folder: str) -> dict[str, Signature]:
-    tf = device.tensorflow()
+def _load(models: dict[Key, SavedModel], key: Key, folder: str) -> dict[str, Signature]:
     found = read_signatures(Path(folder))
-    models[key] = tf.saved_model.load(folder)
+    models[key] = SavedModel(Path(folder))
     return found
 
 
-def _unload(models: dict[Key, Any], key: Key) -> None:
+def _unload(models: dict[Key, SavedModel], key: Key) -> None:
     models.pop(key, None)
 
 
 def _predict(
-    models: dict[Key, Any], key: Key, signature: str, inputs: dict[str, np.ndarray]
+    models: dict[Key, SavedModel], key: Key, signature: str, inputs: dict[str, np.ndarray]
 ) -> dict[str, np.ndarray]:
     tf = device.tensorflow()
     if key not in models:
         raise RestError("NOT_FOUND", f"Servable not found for request: Specific({key[0]}, {key[1]})")
-    answer = models[key].signatures[signature](**{name: tf.constant(v) for name, v in inputs.items()})
+    answer = models[key].run(signature, {name: tf.constant(v) for name, v in inputs.items()})
     return {name: _array(value.numpy()) for name, value in sorted(answer.items())}
 
 
