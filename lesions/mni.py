@@ -79,10 +79,14 @@ class MniCheck:
     @property
     def message(self) -> str:
         """One line for people: the verdict, how sure, and what to do."""
+        return self.said(REMEDY)
+
+    def said(self, remedy: str) -> str:
+        """The message with another remedy."""
         if not self.flagged:
             return f"the scan lies in MNI space ({self.how})"
         sure = "is not" if self.verdict == OUTSIDE else "may not be"
-        return f"the scan {sure} in MNI space ({self.how}): the mask may be wrong; {REMEDY}"
+        return f"the scan {sure} in MNI space ({self.how}): the mask may be wrong; {remedy}"
 
 
 def mni_check(volume: Volume) -> MniCheck:
@@ -99,6 +103,40 @@ def mni_check(volume: Volume) -> MniCheck:
     Returns:
         Similarities, offset and verdict. Left-right flips are not seen: heads are symmetric.
     """
+    found = _search(volume)
+    return MniCheck(found.similarity, found.best, _template(EVERY).offset(found.pose))
+
+
+def rough_placement(volume: Volume) -> np.ndarray:
+    """Where the head of a scan lies: what `mni_check` finds, and the same with the scan's middle on the brain's.
+
+    The second finds scans whose header puts them far away, at a corner of theirs for instance.
+
+    Args:
+        volume: Finite T1 intensities in any orientation and spacing.
+
+    Returns:
+        (4, 4) from the scan's millimeters to the template's: shifts, turns and one size.
+    """
+    brain = _template(EVERY)
+    candidates = []
+    for shift in (np.zeros(3), brain.center - _middle(volume)):
+        there = np.eye(4)
+        there[:3, 3] = shift
+        found = _search(Volume(volume.data, Grid.of(volume.grid.shape, there @ volume.grid.matrix)))
+        candidates.append((found.best, np.linalg.inv(brain.matrix(found.pose)) @ there))
+    return max(candidates, key=lambda c: c[0])[1]
+
+
+class _Found(NamedTuple):
+    """Similarity to the template as the scan lies and once the template is moved; the pose that moves it."""
+
+    similarity: float
+    best: float
+    pose: np.ndarray
+
+
+def _search(volume: Volume) -> _Found:
     scan, brain, sparse = _working_copy(volume), _template(EVERY), _template(SPARSE)
     to_voxels = np.linalg.inv(scan.grid.matrix)
 
@@ -116,7 +154,17 @@ def mni_check(volume: Volume) -> MniCheck:
     # The starts compete too: a line search can end below where it began.
     best = max((*starts, *(_refined(worth, start) for start in starts)), key=worth)
     now, moved = (similarity(brain.matrix(pose), brain) for pose in (here, best))
-    return MniCheck(now, moved, brain.offset(best))
+    return _Found(now, moved, best)
+
+
+def _middle(volume: Volume) -> np.ndarray:
+    """The middle of what is not background, mm."""
+    some = volume.data[::4, ::4, ::4].astype(float)
+    low, high = np.percentile(some, [1, 99])
+    voxels = 4.0 * np.argwhere(some > low + 0.2 * (high - low))
+    if not len(voxels):
+        voxels = (np.array(volume.grid.shape) - 1.0)[None] / 2
+    return volume.grid.matrix[:3, :3] @ voxels.mean(axis=0) + volume.grid.matrix[:3, 3]
 
 
 class _Pose(NamedTuple):

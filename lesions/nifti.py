@@ -41,7 +41,7 @@ DECRYPT = "decrypt it first (openssl aes-256-cbc -md sha256 -d -a; without -a if
 MOST_PACKED = 1032  # gzip makes nothing smaller than this many times
 _PIECE = 1 << 18  # bytes converted at a time: they stay in the processor's cache
 UNREADABLE = (
-    *(OSError, EOFError, ValueError, OverflowError, zlib.error, _ZLIB.error),
+    *(OSError, EOFError, ValueError, OverflowError, KeyError, zlib.error, _ZLIB.error),
     *(nib.filebasedimages.ImageFileError, nib.spatialimages.HeaderDataError),
 )
 Store = Callable[[np.ndarray, np.ndarray], object]
@@ -193,7 +193,8 @@ def _no_nifti(path: Path, error: Exception) -> InputError:
 
 def _grid(path: Path, header: nib.Nifti1Header) -> Grid:
     try:
-        shape, affine, found = header.get_data_shape(), header.get_best_affine(), header.get_data_dtype()
+        with np.errstate(all="ignore"):  # what is not finite is refused below
+            shape, affine, found = header.get_data_shape(), header.get_best_affine(), header.get_data_dtype()
     except UNREADABLE as error:
         raise _no_nifti(path, error) from None
     if len(shape) == 4 and shape[3] == 1:

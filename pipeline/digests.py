@@ -88,6 +88,7 @@ CODE = {
         "lesions/calibration.py",
         "lesions/significance.py",
         "serving/segmenter.py",
+        "serving/registration.py",
         "serving/predictor.py",
         "serving/bids.py",
         "serving/bids_app.py",

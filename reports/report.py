@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
 from lesions.files import write_text
 from reports import (
     background,
@@ -23,9 +21,11 @@ from reports import (
 )
 from reports.blocks import Part
 from reports.content import RunReport
+from reports.page import fill
 
 PAGE = "report.html"
-_TEMPLATES = Path(__file__).parent / "templates"
+PHANTOM = "Phantom data: every scan and every lesion on this page is synthetic."
+NO_RESULT = "No figure here says anything about patients, or about ATLAS."
 
 # In the order of the page: first how good it is, then where that comes from.
 _PARTS = {
@@ -55,22 +55,13 @@ _PARTS = {
 
 def render(content: RunReport) -> str:
     """The page as HTML text; whatever is missing in `content` is said to be missing."""
-    environment = Environment(
-        loader=FileSystemLoader(_TEMPLATES),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("report.html.j2").render(
-        title=content.title,
-        statement=content.statement,
-        phantom=content.phantom,
-        parts=[
-            Part(name, tuple(made for section in sections if (made := section(content)).blocks))
-            for name, sections in _PARTS.items()
-        ],
-    )
+    parts = [
+        Part(name, tuple(made for section in sections if (made := section(content)).blocks))
+        for name, sections in _PARTS.items()
+    ]
+    if not content.phantom:
+        return fill(content.title, "Real scans.", content.statement, False, parts)
+    return fill(content.title, PHANTOM, f"{content.statement} {NO_RESULT}", True, parts)
 
 
 def write_report(content: RunReport, path: Path) -> None:

@@ -25,21 +25,22 @@ LEAST_SHOWN = 0.05  # of the disagreement: below it the scan is seen
 
 @style.settings()
 def draw_case(
-    image: Volume, truth: np.ndarray, prediction: np.ndarray, disagreement: np.ndarray | None
+    image: Volume, truth: np.ndarray | None, prediction: np.ndarray, disagreement: np.ndarray | None
 ) -> Figure:
     """A row per plane: the whole slice, then close-ups of scan, truth, prediction and the planes' disagreement.
 
     Args:
         image: The scan, in RAS order.
-        truth: (X, Y, Z) mask on its grid.
+        truth: (X, Y, Z) mask on its grid; None leaves its column out.
         prediction: (X, Y, Z) mask on its grid.
         disagreement: (X, Y, Z) on its grid, 0 to 1; None leaves its column out.
     """
-    columns = 4 if disagreement is None else 5
+    columns = 5 - (truth is None) - (disagreement is None)
     figure = style.new_figure(2.05 * columns + 0.3, 6.6, pad=0.02, space=0.01)
     axes = figure.subplots(len(PLANES), columns)
     limits, heat = window(image.data), _heat_scale()
-    for row, cut in enumerate(cuts(image, truth, prediction, disagreement)):
+    shown = np.zeros_like(prediction) if truth is None else truth
+    for row, cut in enumerate(cuts(image, shown, prediction, disagreement)):
         frame = close_up(cut)
         _show(axes[row, 0], cut, limits, head(cut))
         axes[row, 0].add_patch(_box(frame))
@@ -48,15 +49,18 @@ def draw_case(
         for panel in axes[row, 1:]:
             _show(panel, cut, limits, frame)
         _scale_bar(axes[row, 1], frame)
-        _fill(axes[row, 2], cut, cut.truth, style.TRUTH)
-        _fill(axes[row, 3], cut, cut.prediction, style.PREDICTION)
+        if truth is not None:
+            _fill(axes[row, 2], cut, cut.truth, style.TRUTH)
+        _fill(axes[row, 2 if truth is None else 3], cut, cut.prediction, style.PREDICTION)
         if cut.disagreement is not None:
-            _heat(axes[row, 4], cut, heat)
-    heads = ("scan", "close-up", "truth", "prediction (fused)", "disagreement of planes")
+            _heat(axes[row, -1], cut, heat)
+    heads = ["scan", "close-up", "truth", "prediction (fused)", "disagreement of planes"]
+    if truth is None:
+        heads.remove("truth")
     for panel, text in zip(axes[0], heads, strict=False):
         panel.set_title(text)
     if disagreement is not None:
-        bar = figure.colorbar(heat, ax=axes[:, 4], location="right", fraction=0.04, pad=0.02, aspect=40)
+        bar = figure.colorbar(heat, ax=axes[:, -1], location="right", fraction=0.04, pad=0.02, aspect=40)
         bar.set_label("largest less smallest probability")
     return figure
 

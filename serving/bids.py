@@ -9,10 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lesions.errors import InputError
+from lesions.grid import SPACE
 
 BIDS_VERSION = "1.9.0"
 LABEL = "label-L"  # BIDS' own abbreviation of lesion, and ATLAS's
 DESC = "desc-raxnet"
+ORIGINAL = "space-orig"  # the grid of a scan that lies in no standard space
 UNCERTAINTY = "desc-uncertainty"  # of the map of where the planes disagree
 NIFTI = (".nii.gz", ".nii")
 
@@ -71,31 +73,50 @@ class InputScan:
     def output(self, out: Path, ending: str, desc: str = DESC) -> Path:
         """The derivative's file; `ending` is for example "mask.nii.gz".
 
-        Source entities stay whole, `space` too: the grid is the scan's own. Label and description come last.
+        Source entities stay whole, `space` too: the grid is the scan's own. A scan that names no space is in its
+        own, `space-orig` (practice.md, 6.1). Label and description come last.
         """
         kept = [e for e in self.entities if not e.startswith(("label-", "desc-"))]
+        if not any(e.startswith("space-") for e in kept):
+            place = next((i for i, e in enumerate(kept) if e.startswith(("res-", "den-"))), len(kept))
+            kept.insert(place, ORIGINAL)
         folder = Path(out, *filter(None, (self.subject, self.session)), "anat")
         return folder / "_".join([*kept, LABEL, desc, ending])
 
+    def transform(self, out: Path) -> Path:
+        """The ITK transform that brings the scan onto the template, named as other BIDS Apps do."""
+        kept = [e for e in self.entities if not e.startswith(("space-", "label-", "desc-"))]
+        space = next((e.removeprefix("space-") for e in self.entities if e.startswith("space-")), "T1w")
+        name = [*kept, f"from-{space}", f"to-{SPACE}", "mode-image", DESC, "xfm.txt"]
+        return self.output(out, "").with_name("_".join(name))
 
-def find_scans(inputs: Sequence[str | Path], participants: Iterable[str] = ()) -> tuple[InputScan, ...]:
+
+def find_scans(
+    inputs: Sequence[str | Path], participants: Iterable[str] = (), sessions: Iterable[str] = ()
+) -> tuple[InputScan, ...]:
     """Lists the scans of NIfTI files and folders; opens none.
+
+    Links are followed, since data sets under git-annex consist of them; one that leads nowhere is listed too, so that
+    it is told of when its turn comes.
 
     Args:
         inputs: NIfTI files; BIDS folders (or ATLAS's cohort tree), all T1w scans of which are taken; or
             folders of NIfTI files side by side.
         participants: Labels to keep, with or without "sub-"; empty keeps all.
+        sessions: Likewise, with or without "ses-".
 
     Raises:
         InputError: A path does not exist or holds no scan, a label is not found, or two scans share a name.
     """
     scans = [scan for path in inputs for scan in _scans_of(Path(path))]
-    wanted = {f"sub-{label.removeprefix('sub-')}" for label in participants}
-    if missing := wanted - {scan.subject for scan in scans}:
-        raise InputError(
-            f"participant {', '.join(sorted(missing))}: no T1w scan in {inputs[0]}; check the label"
-        )
-    scans = [scan for scan in scans if not wanted or scan.subject in wanted]
+    for what, key, labels in (("participant", "sub-", participants), ("session", "ses-", sessions)):
+        wanted = {f"{key}{label.removeprefix(key)}" for label in labels}
+        found = {entity for scan in scans for entity in scan.entities}
+        if missing := wanted - found:
+            raise InputError(
+                f"{what} {', '.join(sorted(missing))}: no T1w scan in {inputs[0]}; check the label"
+            )
+        scans = [scan for scan in scans if not wanted or wanted & set(scan.entities)]
     _check_names(scans)
     return tuple(scans)
 
@@ -120,7 +141,7 @@ def _bids_scans(folder: Path) -> list[Path]:
     for tree in _TREES:
         roots = [root for pattern in tree for root in ([folder] if pattern == "." else folder.glob(pattern))]
         files = (file for root in roots for anat in _ANAT for file in root.glob(f"{anat}/*_T1w.nii*"))
-        scans = sorted({file for file in files if file.name.endswith(NIFTI) and file.is_file()})
+        scans = sorted({file for file in files if file.name.endswith(NIFTI) and not file.is_dir()})
         if scans:
             return scans
     return []

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,12 +15,14 @@ from typing import Any
 from lesions import nifti
 from lesions.errors import InputError, WorkError
 from lesions.files import write_text
+from lesions.mni import INSIDE
 from lesions.progress import Progress
-from serving import sidecar
-from serving.bids import DESC, LABEL, UNCERTAINTY, InputScan
-from serving.derivative import as_json, check_out, save
+from serving import sidecar, submission
+from serving.bids import UNCERTAINTY, InputScan
+from serving.derivative import NAME, as_json, check_out, save
 from serving.predictor import Predictor
 from serving.segmenter import check_options, segment
+from serving.subject_pages import MASKS, write_page
 
 GROUP = "group_lesions"
 
@@ -37,6 +40,7 @@ _COLUMNS = {
     "fusion_rule": ("FusionRule", "How the planes became one mask", None),
     "threshold": ("Threshold", "A voxel is lesion where the fused probability reaches it", None),
     "flip": ("FlipAveraged", "Averaged with the scan mirrored left to right", None),
+    "registered": ("Registered", "How the scan was laid onto the template first", None),
     "training": ("TrainingStatement", "What the models were trained on", None),
 }
 
@@ -72,6 +76,9 @@ def participant(
     threshold: float = 0.5,
     progress: Progress | None = None,
     flip: bool = False,
+    register: str | None = None,
+    strict: bool = False,
+    bids_name: str | None = None,
 ) -> Iterator[Outcome]:
     """Segments scan after scan; a scan that fails is told and the others go on.
 
@@ -83,6 +90,9 @@ def participant(
         threshold: See `serving.segmenter.segment`.
         progress: Called with (slices done, slices in all) of each scan.
         flip: See `serving.segmenter.segment`.
+        register: See `serving.segmenter.segment`.
+        strict: Refuse scans that do not lie in MNI space, or may not.
+        bids_name: Write masks alone, as a data set of this name (`serving.submission`).
 
     Yields:
         One outcome for each scan, in order.
@@ -90,10 +100,27 @@ def participant(
     Raises:
         InputError: An option is out of range, or `out` cannot be written or holds another data set.
     """
-    check_options(rule, threshold)
-    check_out(out)
+    check_options(rule, threshold, register)
+    if bids_name:
+        submission.check_name(bids_name)
+    check_out(out, bids_name or NAME)
+    options = {
+        "rule": rule,
+        "threshold": threshold,
+        "flip": flip,
+        "register": register,
+        "strict": strict,
+        "name": bids_name,
+    }
+    left, changed = Counter(scan.subject for scan in scans), set()
     for scan in scans:
-        yield _safely(scan, out, predictor, progress, rule=rule, threshold=threshold, flip=flip)
+        outcome = _safely(scan, out, predictor, progress, **options)
+        left[scan.subject] -= 1
+        if not outcome.reused:
+            changed.add(scan.subject)
+        if not left[scan.subject] and not bids_name:
+            write_page(out, scan.subject, anew=scan.subject in changed)
+        yield outcome
 
 
 def group(out: Path) -> Path:
@@ -105,8 +132,7 @@ def group(out: Path) -> Path:
     Raises:
         InputError: There is no mask in `out`, a sidecar is damaged, or the table cannot be written.
     """
-    pattern = f"*_{LABEL}_{DESC}_mask.json"
-    found = sorted([*out.glob(f"sub-*/anat/{pattern}"), *out.glob(f"sub-*/ses-*/anat/{pattern}")])
+    found = sorted([*out.glob(f"sub-*/anat/{MASKS}"), *out.glob(f"sub-*/ses-*/anat/{MASKS}")])
     if not found:
         raise InputError(f"{out}: no mask in it; run `raxnet segment INPUT {out} participant` first")
     text = io.StringIO()
@@ -123,7 +149,7 @@ def _safely(
     scan: InputScan, out: Path, predictor: Predictor, progress: Progress | None, **options: Any
 ) -> Outcome:
     start = time.monotonic()
-    mask = scan.output(out, "mask.nii.gz")
+    mask = submission.path_of(scan, out) if options["name"] else scan.output(out, "mask.nii.gz")
     try:
         facts, reused = _one(scan, out, predictor, progress, **options)
     except (InputError, WorkError) as error:
@@ -135,16 +161,44 @@ def _safely(
 
 
 def _one(
-    scan: InputScan, out: Path, predictor: Predictor, progress: Progress | None, **options: Any
+    scan: InputScan,
+    out: Path,
+    predictor: Predictor,
+    progress: Progress | None,
+    strict: bool,
+    name: str | None,
+    **options: Any,
 ) -> tuple[dict[str, Any], bool]:
+    _check_links(scan, out)
     volume = nifti.read(scan.path)
     predictor = predictor.pinned()
     facts = sidecar.key(scan, predictor, **options)
+    if name:
+        facts["Strict"] = strict  # no verdict is kept beside the mask
+        if former := submission.former(scan, out, facts):
+            return former, True
+        done = segment(volume, predictor, progress=progress, strict=strict, **options)
+        return submission.save(scan, out, done, predictor, facts, name), False
     former = _former(scan, out)
     if former and all(former.get(name) == value for name, value in facts.items()):
+        if strict and former["MNICheck"]["Verdict"] != INSIDE:
+            raise InputError(former["MNICheck"]["Message"])
         return former, True
-    done = segment(volume, predictor, progress=progress, **options)
+    done = segment(volume, predictor, progress=progress, strict=strict, **options)
     return save(scan, out, done, predictor, facts), False
+
+
+def _check_links(scan: InputScan, out: Path) -> None:
+    """Raises InputError where a scan is a link to nothing, or its output folder a link that leads out of `out`."""
+    if scan.path.is_symlink() and not scan.path.exists():
+        raise InputError(
+            f"{scan.path}: a link that leads nowhere; fetch its content (datalad get) or mend it"
+        )
+    folder = scan.output(out, "").parent
+    if not folder.resolve().is_relative_to(out.resolve()):
+        raise InputError(
+            f"{folder}: a link that leads out of {out}; remove it, or choose another output folder"
+        )
 
 
 def _former(scan: InputScan, out: Path) -> dict[str, Any]:
@@ -160,6 +214,8 @@ def _former(scan: InputScan, out: Path) -> dict[str, Any]:
             "choose another output folder"
         )
     files = [scan.output(out, ending) for ending in ("mask.nii.gz", "probseg.nii.gz")]
+    if "Registration" in content:
+        files.append(scan.transform(out))
     if len(content.get("Planes", [])) > 1:
         files.append(scan.output(out, "probseg.nii.gz", UNCERTAINTY))
     return content if all(file.is_file() for file in files) else {}

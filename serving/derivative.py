@@ -15,12 +15,14 @@ from lesions import nifti
 from lesions.errors import InputError
 from lesions.files import write_text
 from lesions.grid import Volume
-from serving import sidecar
+from serving import registration, sidecar
 from serving.bids import BIDS_VERSION, DESC, UNCERTAINTY, InputScan
 from serving.predictor import Predictor
 from serving.segmenter import Segmentation
 
 DESCRIPTION = "dataset_description.json"
+NAME = "RAX-Net stroke lesion masks"
+IGNORED = ".bidsignore"  # names what BIDS has no rule for yet: the validator passes
 CODE = "raxnet segment"
 
 
@@ -44,8 +46,6 @@ def save(
     """
     content = sidecar.describe(scan, done, predictor, facts)
     _describe(out, {scan.link: scan.root}, f"{CODE}. {content['TrainingStatement']}")
-    phantom = any(predictor.card(plane).phantom for plane in predictor.planes)
-    note = "models trained on PHANTOM data" if phantom else "for research"
     with suppress(OSError):
         scan.output(out, "mask.json").unlink()  # written last, it says that all is there
     images = [
@@ -58,11 +58,21 @@ def save(
         apart = Volume(np.round(done.uncertainty.data, 3), done.uncertainty.grid)
         images.insert(0, ("uncertainty", "probseg", UNCERTAINTY, apart, own))
     for name, suffix, desc, volume, _ in images:
-        intent = f"raxnet lesion {name}; {note}"
+        intent = f"raxnet lesion {name}; {note(predictor)}"
         nifti.write(scan.output(out, f"{suffix}.nii.gz", desc), volume, intent, scan.path)
+    if done.transform is None:
+        scan.transform(out).unlink(missing_ok=True)  # of a former run
+    else:
+        write_text(scan.transform(out), registration.as_itk(done.transform))
     for _, suffix, desc, _, said in images:
         write_text(scan.output(out, f"{suffix}.json", desc), as_json(said))
     return content
+
+
+def note(predictor: Predictor) -> str:
+    """What an image's header says of its models."""
+    phantom = any(predictor.card(plane).phantom for plane in predictor.planes)
+    return "models trained on PHANTOM data" if phantom else "for research"
 
 
 def publish(source: Path, out: Path, predictor: Predictor | None = None) -> None:
@@ -108,8 +118,13 @@ def _copy(path: Path, target: Path) -> None:
     partial.replace(target)
 
 
-def check_out(out: Path) -> None:
-    """Before minutes of work: raises InputError where a folder may not be written, or holds what is not ours."""
+def check_out(out: Path, name: str = NAME) -> None:
+    """Before minutes of work: raises InputError where a folder may not be written, or holds what is not ours.
+
+    Args:
+        out: Need not be there.
+        name: Of the data set that may lie there.
+    """
     nearest = next(folder for folder in (out, *out.absolute().parents) if folder.exists())
     if not nearest.is_dir() or not os.access(nearest, os.W_OK | os.X_OK):
         raise InputError(
@@ -117,9 +132,10 @@ def check_out(out: Path) -> None:
         )
     description = read_description(out)
     makers = description.get("GeneratedBy", [])
-    if description and not any(maker.get("Name") == sidecar.GENERATOR for maker in makers):
-        name = description.get("Name", "unnamed")
-        raise InputError(f"{out}: holds another data set ({name}); choose an output folder of its own")
+    found = description.get("Name", "unnamed")
+    ours = any(maker.get("Name") == sidecar.GENERATOR for maker in makers)
+    if description and not (ours and found == name):
+        raise InputError(f"{out}: holds another data set ({found}); choose an output folder of its own")
 
 
 def read_description(out: Path) -> dict[str, Any]:
@@ -140,12 +156,15 @@ def _describe(out: Path, roots: dict[str, Path], what: str) -> None:
         links[name] = Path(os.path.relpath(root.resolve(), out.resolve())).as_posix()
     maker = {"Name": sidecar.GENERATOR, "Version": sidecar.version(), "Description": what}
     content = {
-        "Name": "RAX-Net stroke lesion masks",
+        "Name": NAME,
         "BIDSVersion": BIDS_VERSION,
         "DatasetType": "derivative",
         "GeneratedBy": [maker],
+        "SourceDatasets": [{"URL": f"bids:{name}:"} for name in sorted(links)],
         "DatasetLinks": dict(sorted(links.items())),
     }
+    if not (out / IGNORED).is_file():
+        write_text(out / IGNORED, "*.html\n*_xfm.txt\ngroup_*\n")
     text = as_json(content)
     if not (out / DESCRIPTION).is_file() or (out / DESCRIPTION).read_text() != text:
         write_text(out / DESCRIPTION, text)

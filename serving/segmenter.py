@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 
 import numpy as np
@@ -10,12 +10,15 @@ import numpy as np
 from lesions import fusion, nifti, slices
 from lesions.errors import InputError
 from lesions.grid import Grid, Volume, resample
-from lesions.mni import MniCheck, mni_check
+from lesions.mni import REMEDY, MniCheck, mni_check
 from lesions.progress import Progress
 from lesions.slices import ONE_SLICE, Context
+from serving import registration
 from serving.predictor import Predictor
 
 RULES = {"mean": fusion.fuse_mean, "majority": fusion.fuse_majority}
+FIRST = f"{REMEDY} (register: affine does it, docs/segment.md)"
+BY_HAND = "look at it closely, or register the scan by other means (docs/segment.md)"
 BLURRED = 1e-3  # of the maximum: what reslicing spreads into empty slices stays below
 
 
@@ -30,11 +33,12 @@ class Segmentation:
         fused_probability: (X, Y, Z) float32 on the models' grid.
         fused_mask: (X, Y, Z) uint8 on the models' grid.
         planes: The planes used.
-        mni: Whether the scan lies in MNI space.
+        mni: Whether the scan lies in MNI space; where it was registered, whether it does so now.
         disagreement: One minus the mean Dice of the planes' own masks, pair by pair; None with one plane.
         uncertainty: Where the planes disagree, on the scan's own grid: at each voxel the largest less the smallest
             of their probabilities, float32, 0 (they agree) to 1; None with one plane.
         messages: What the user should know, a line each.
+        transform: (4, 4) from the scan's millimeters to the template's, by which it was registered; else None.
     """
 
     probability: Volume
@@ -47,6 +51,7 @@ class Segmentation:
     disagreement: float | None
     uncertainty: Volume | None
     messages: tuple[str, ...]
+    transform: np.ndarray | None = None
 
 
 def segment(
@@ -56,6 +61,8 @@ def segment(
     threshold: float = 0.5,
     progress: Progress | None = None,
     flip: bool = False,
+    register: str | None = None,
+    strict: bool = False,
 ) -> Segmentation:
     """Segments one T1 volume in any orientation and spacing (raxnet.md, 9 and 10).
 
@@ -66,17 +73,50 @@ def segment(
         threshold: Lesion where the probability is this or more, above 0 and below 1.
         progress: Called with (slices done, slices in all).
         flip: Predict the scan mirrored left to right too, and average; twice the time.
+        register: "affine" lays the scan onto the template first (`serving.registration`), for scans that are not in
+            MNI space; None takes it as it lies.
+        strict: Refuse a scan that does not lie in MNI space, or may not, instead of warning.
 
     Returns:
         Masks and probabilities on the scan's own grid and on the models'.
 
     Raises:
-        InputError: The volume is not finite or constant, or an option is out of range.
+        InputError: The volume is not finite or constant, an option is out of range, the scan cannot be registered, or
+            is refused (strict).
     """
-    check_options(rule, threshold)
+    check_options(rule, threshold, register)
     _check_intensities(volume.data)
+    if register is None:
+        return _segment(volume, predictor, rule, threshold, progress, flip, False, strict)
+    # Only the affine changes, and is put back at the end: nothing is resliced twice.
+    transform, own = registration.register(volume), volume.grid
+    placed = Volume(volume.data, Grid.of(own.shape, transform @ own.matrix))
+    done = _segment(placed, predictor, rule, threshold, progress, flip, True, strict)
+    return replace(
+        done,
+        probability=Volume(done.probability.data, own),
+        mask=Volume(done.mask.data, own),
+        uncertainty=Volume(done.uncertainty.data, own) if done.uncertainty else None,
+        transform=transform,
+    )
+
+
+def _segment(
+    volume: Volume,
+    predictor: Predictor,
+    rule: str,
+    threshold: float,
+    progress: Progress | None,
+    flip: bool,
+    registered: bool,
+    strict: bool,
+) -> Segmentation:
+    """Segments a volume where its affine puts it."""
     grid = predictor.card(predictor.planes[0]).grid
     check = mni_check(volume)
+    placed = _placement(check, registered)
+    if strict and placed:
+        raise InputError(placed)
     template = to_grid(volume, grid)
     by_plane = _predict(template, _floor(volume, template), predictor, progress, flip)
     probability, mask = RULES[rule](list(by_plane.values()), threshold)
@@ -92,16 +132,17 @@ def segment(
         mni=check,
         disagreement=disagreement([p >= threshold for p in by_plane.values()]),
         uncertainty=to_grid(apart, volume.grid) if apart else None,
-        messages=_messages(volume, template, check),
+        messages=(*filter(None, [placed]), *_messages(volume, template)),
     )
 
 
-def check_options(rule: str, threshold: float) -> None:
-    """Raises InputError where rule or threshold is none of ours."""
+def check_options(rule: str, threshold: float, register: str | None = None) -> None:
+    """Raises InputError where an option is none of ours, or registration is not installed."""
     if rule not in RULES:
         raise InputError(f"rule: expected {' or '.join(RULES)}, found {rule!r}")
     if not 0.0 < threshold < 1.0:
         raise InputError(f"threshold: expected a number above 0 and below 1, found {threshold}")
+    registration.require(register)
 
 
 def to_grid(volume: Volume, grid: Grid) -> Volume:
@@ -197,8 +238,15 @@ def _filled(stack: np.ndarray, floor: float) -> np.ndarray:
     return np.flatnonzero(np.abs(stack).max(axis=(1, 2)) > floor)
 
 
-def _messages(volume: Volume, template: Volume, check: MniCheck) -> tuple[str, ...]:
-    lines = [check.message] if check.flagged else []
+def _placement(check: MniCheck, registered: bool) -> str:
+    """What is said of a scan that is not where the models know brains; empty where it is."""
+    if not check.flagged:
+        return ""
+    return f"registered, yet {check.said(BY_HAND)}" if registered else check.said(FIRST)
+
+
+def _messages(volume: Volume, template: Volume) -> tuple[str, ...]:
+    lines = []
     if not template.data.any():
         lines.append(
             "no part of the scan lies within the models' grid: the mask is empty; register the scan first"

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from scipy import ndimage
 
-from lesions.grid import Volume
+from lesions.grid import SPACE, Volume
 from serving.bids import InputScan
 from serving.predictor import Predictor
 from serving.segmenter import Segmentation
@@ -47,7 +47,12 @@ def statement(predictor: Predictor) -> str:
 
 
 def key(
-    scan: InputScan, predictor: Predictor, rule: str, threshold: float, flip: bool = False
+    scan: InputScan,
+    predictor: Predictor,
+    rule: str,
+    threshold: float,
+    flip: bool = False,
+    register: str | None = None,
 ) -> dict[str, Any]:
     """All that a mask depends on; a mask with the same key need not be made again."""
     return {
@@ -56,6 +61,7 @@ def key(
         "FusionRule": rule,
         "Threshold": threshold,
         "FlipAveraged": flip,
+        "Registered": register,
         "GeneratedBy": {"Name": GENERATOR, "Version": version()},
     }
 
@@ -84,6 +90,7 @@ def describe(
         "Type": "Lesion",
         "Description": f"Stroke lesion segmented from T1w by RAX-Net in {len(done.planes)} planes. {trained}",
         "Sources": [scan.source],
+        **({} if any(e.startswith("space-") for e in scan.entities) else {"SpatialReference": scan.source}),
         "Manual": False,
         **lesion_numbers(done.mask),
         "Planes": list(done.planes),
@@ -98,8 +105,22 @@ def describe(
         },
         "Warnings": list(done.messages),
         **facts,
+        **_registration(scan, done),
         "Software": {"python": platform.python_version(), **{name: version(name) for name in _SOFTWARE}},
     }
+
+
+def _registration(scan: InputScan, done: Segmentation) -> dict[str, Any]:
+    """How the scan was laid onto the template; nothing where it was not."""
+    if done.transform is None:
+        return {}
+    facts = {
+        "Template": SPACE,
+        "Transform": f"bids::{scan.transform(Path()).as_posix()}",
+        "ScanToTemplateMm": [[round(float(value), 6) for value in row] for row in done.transform],
+        "SimpleITK": version("SimpleITK"),
+    }
+    return {"Registration": facts}
 
 
 def uncertainty_in_mask(done: Segmentation) -> float | None:

@@ -116,8 +116,13 @@ def write(model: Path, path: Path) -> None:
             f"found {found} for {card.grid.shape}; export another"
         )
     network = _network(card.plane)
-    with contextlib.suppress(ValueError, tf.errors.OpError):  # shapes of an ablation: its digest is another
-        tf.train.Checkpoint(network=network).restore(str(model / "variables" / "variables")).expect_partial()
+    stored = str(model / "variables" / "variables")
+    with contextlib.suppress(tf.errors.OpError):  # damaged: its digest is another
+        shapes = [
+            tuple(shape) for name, shape in tf.train.list_variables(stored) if name.startswith("network/")
+        ]
+        if sorted(shapes) == sorted(tuple(weight.shape) for weight in network.weights):
+            tf.train.Checkpoint(network=network).restore(stored).expect_partial()
     if job.weights_digest(network) != card.weights:
         raise InputError(f"{model}: not the method's own network, or damaged; export another")
     keras2_config.write(network, card, path)

@@ -6,11 +6,14 @@ import argparse
 import json
 import os
 import sys
+from contextlib import suppress
+from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lesions.errors import InputError
 from lesions.progress import to_log
+from lesions.version import DISTRIBUTION
 
 if TYPE_CHECKING:
     from serving.bids_app import Outcome
@@ -57,34 +60,74 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="average with the scan mirrored left to right; takes twice the time",
     )
     parser.add_argument(
+        "--register",
+        choices=("affine",),
+        help="lay each scan onto the MNI152 template first, for scans that are not in MNI space; masks stay on the "
+        "scan's own grid, the transform is written beside them (needs SimpleITK)",
+    )
+    parser.add_argument(
         *("--participant-label", "--participant_label"),
         nargs="+",
         default=[],
         metavar="LABEL",
         help="only these subjects, with or without sub-",
     )
+    parser.add_argument(
+        *("--session-label", "--session_label"),
+        nargs="+",
+        default=[],
+        metavar="LABEL",
+        help="only these sessions, with or without ses-",
+    )
+    parser.add_argument(
+        "--strict", action="store_true", help="refuse scans that do not lie in MNI space, or may not"
+    )
+    parser.add_argument(
+        *("--skip-bids-validator", "--skip_bids_validator"),
+        action="store_true",
+        help="taken since BIDS Apps have it; no validator is run",
+    )
+    parser.add_argument("-v", "--version", action="version", version=f"raxnet {_version()}")
+    parser.add_argument(
+        "--bids-name",
+        metavar="NAME",
+        help="write masks alone, as a data set of this name: atlas2_prediction is what the ATLAS challenge evaluates",
+    )
     parser.add_argument("--json", action="store_true", help="print the masks' sidecars, as a JSON list")
+
+
+def _version() -> str:
+    with suppress(metadata.PackageNotFoundError):
+        return metadata.version(DISTRIBUTION)
+    return "unknown"
 
 
 def run(args: argparse.Namespace) -> int:
     """Segments, or gathers the table; exit status 0, or 1 where a scan failed among others."""
     inputs, out, level = split_paths(args.paths)
-    from serving import bids, bids_app, device, sidecar
+    from serving import bids, bids_app, device, segmenter, sidecar
 
     if level == "group":
         print(f"table: {bids_app.group(out)}")
         return 0
     if args.server and args.precision != device.FLOAT32:
         raise InputError("--precision: the server has its own; start `raxnet serve` with it")
-    scans = bids.find_scans(inputs, args.participant_label)
+    segmenter.check_options(args.rule, args.threshold, args.register)
+    scans = bids.find_scans(inputs, args.participant_label, args.session_label)
     predictor = _open_server(args.server) if args.server else _open(args.models, args.precision)
     say = sys.stderr if args.json else sys.stdout
     print(f"server: {args.server}" if args.server else f"device: {device.describe()}", file=say)
     print(f"models: {', '.join(predictor.planes)}. {sidecar.statement(predictor)}", file=say, flush=True)
     outcomes = []
     progress = to_log("segmenting")
+    options = {
+        "flip": args.flip,
+        "register": args.register,
+        "strict": args.strict,
+        "bids_name": args.bids_name,
+    }
     for outcome in bids_app.participant(
-        scans, out, predictor, args.rule, args.threshold, progress, args.flip
+        scans, out, predictor, args.rule, args.threshold, progress, **options
     ):
         _tell(outcome, args.json, alone=len(scans) == 1)
         outcomes.append(outcome)

@@ -159,4 +159,4 @@ def _refused(error: Exception, name: str, status: int) -> Refusal:
         log.exception("[%s] defect", name)
     if status:
         raise error
-    return known or Refusal(500, "Internal error of the server; see its log")
+    return known or Refusal(500, refusal.DEFECT)

@@ -1,25 +1,23 @@
 """Jobs as folders, which several gateways may share: nothing of a job is in memory alone.
 
-A folder holds the scan, `job.json`, and `claim-1`, `claim-2`, ...: whoever made the claim with the highest number,
-which only one can, works on the job while he touches that file; untouched for a while, the next number may be taken.
+A folder holds the scan, `job.json`, claims (`serving.gateway.claims`) and, in the end, results.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import re
 import secrets
 import shutil
 import time
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from lesions.errors import InputError
 from lesions.files import write_text
+from serving.gateway.claims import CLOCK, Claim, Claims
 from serving.gateway.options import Options
 from serving.gateway.refusal import Refusal
 
@@ -33,21 +31,6 @@ _ABANDONED = 3600.0  # seconds after which an upload without an end is nobody's
 Content = dict[str, Any]
 
 
-@dataclass(frozen=True)
-class Claim:
-    """A job that is ours to work on.
-
-    Attributes:
-        name: The job's id.
-        number: Of the claim.
-        attempts: How many were begun, this one included, that were not given back.
-    """
-
-    name: str
-    number: int
-    attempts: int
-
-
 class JobStore:
     """The jobs of a folder."""
 
@@ -59,8 +42,7 @@ class JobStore:
             keep: Seconds that results stay.
             stale: Seconds that a claim is untouched until it is free.
         """
-        self.folder, self.keep, self.stale = folder, keep, stale
-        self._clock = folder / f".clock-{os.getpid()}-{secrets.token_hex(4)}"
+        self.folder, self.keep, self.claims = folder, keep, Claims(folder, stale)
 
     def new(self) -> Path:
         """A private folder for a job that is being sent; `publish` makes it one."""
@@ -98,7 +80,7 @@ class JobStore:
         if self.find(name)["state"] in OPEN:
             with suppress(FileNotFoundError):
                 (self.folder / name / CANCELLED).touch(0o600)
-            if claim := self._claim(name, self._now()):  # nobody works on it
+            if claim := self.claims.take(name):  # nobody works on it
                 self.update(claim, state=CANCELLED)
         else:
             self._remove(self.folder / name)
@@ -109,31 +91,21 @@ class JobStore:
 
     def claim(self) -> Claim | None:
         """The job that has waited longest and is free, now ours."""
-        now = None
         for content in self._all():
-            if content["state"] not in OPEN and not content.get("cancelling"):
-                continue
-            now = self._now() if now is None else now
-            found = self._claim(content["id"], now)
-            if found:
+            wanted = content["state"] in OPEN or content.get("cancelling")
+            if wanted and (found := self.claims.take(content["id"])):
                 return found
         return None
 
     def holds(self, claim: Claim) -> bool:
         """Touches a claim; False where it was lost or the job is not wanted any more."""
-        folder = self.folder / claim.name
-        if (folder / CANCELLED).exists() or max(self._claims(claim.name), default=0) != claim.number:
-            return False
-        with suppress(FileNotFoundError):
-            os.utime(folder / f"claim-{claim.number}")
-            return True
-        return False
+        return not (self.folder / claim.name / CANCELLED).exists() and self.claims.touch(claim)
 
     def update(self, claim: Claim, **changes: Any) -> None:
         """Writes what has changed, while the claim holds; with it ends, a job that is at its end loses its scan."""
         folder = self.folder / claim.name
         content = self._read(claim.name)
-        if content is None or max(self._claims(claim.name), default=0) != claim.number:
+        if content is None or not self.claims.is_newest(claim):
             return
         content |= changes
         if content["state"] not in OPEN:
@@ -151,8 +123,7 @@ class JobStore:
     def give_back(self, claim: Claim) -> None:
         """Puts a job back into the queue, for anybody, at once."""
         self.update(claim, state=QUEUED, progress={"stage": QUEUED, "done": 0, "total": 0})
-        with suppress(FileNotFoundError):
-            os.utime(self.folder / claim.name / f"claim-{claim.number}", (0, 0))
+        self.claims.give_back(claim)
 
     def sweep(self) -> None:
         """Removes what has expired, and what others left behind half-way."""
@@ -161,7 +132,7 @@ class JobStore:
             if (self.expires(content) or now) < now:
                 self._remove(self.folder / content["id"])
         for path in self.folder.iterdir():
-            left = path.name.startswith((_NEW, ".clock-")) and _age(path) > _ABANDONED
+            left = path.name.startswith((_NEW, CLOCK)) and _age(path) > _ABANDONED
             if left or path.name.startswith(_GONE):
                 shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
 
@@ -185,30 +156,6 @@ class JobStore:
         if content["state"] in OPEN and (folder / CANCELLED).exists():
             content["state"], content["cancelling"] = CANCELLED, True
         return content
-
-    def _claims(self, name: str) -> dict[int, float]:
-        """Number of each claim, and when it was touched."""
-        found = {}
-        for path in (self.folder / name).glob("claim-*"):
-            with suppress(FileNotFoundError, ValueError):
-                found[int(path.name.removeprefix("claim-"))] = path.stat().st_mtime
-        return found
-
-    def _claim(self, name: str, now: float) -> Claim | None:
-        claims = self._claims(name)
-        if claims and now - claims[max(claims)] < self.stale:
-            return None
-        number = max(claims, default=0) + 1
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
-        with suppress(FileExistsError, FileNotFoundError):
-            os.close(os.open(self.folder / name / f"claim-{number}", flags, 0o600))
-            return Claim(name, number, 1 + sum(touched > 0 for touched in claims.values()))
-        return None
-
-    def _now(self) -> float:
-        """The clock of the folder's machine, which wrote the claims' times."""
-        self._clock.touch()
-        return self._clock.stat().st_mtime
 
     def _remove(self, folder: Path) -> None:
         gone = folder.with_name(_GONE + folder.name)

@@ -108,5 +108,6 @@ class Pinned:
 
 def _facts(pinned: Pinned, plane: str) -> dict[str, Any]:
     card = pinned.card(plane)
-    known = {"network": card.network, "dataset": card.dataset, "subjects": card.subjects, "fold": card.fold}
+    known: dict[str, Any] = {"network": card.network, "dataset": card.dataset}
+    known |= {"subjects": card.subjects or None, "fold": card.fold or None}  # 0 where it is not known
     return pinned.identity(plane) | known

@@ -174,6 +174,7 @@ def _summary() -> dict[str, Any]:
         release=["string", "null"],
         training="string",
         mni_check=_object(verdict="string", similarity="number", offset_mm="number", message="string"),
+        scan_to_template_mm={"type": ["array", "null"], "items": numbers},
         warnings=texts,
         grid=_object(shape={"type": "array", "items": {"type": "integer"}}, voxel_mm=numbers),
         options=_options(),

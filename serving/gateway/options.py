@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
+from importlib.util import find_spec
 from typing import Any
 
+from serving import registration
 from serving.gateway.refusal import Refusal
 from serving.segmenter import RULES
 
+NONE = "none"
+# Where SimpleITK is not installed, there is nothing to choose.
+REGISTER = (NONE, *registration.METHODS) if find_spec("SimpleITK") else (NONE,)
 OUTPUTS = ("mask", "probability", "planes", "summary", "all")
 GRIDS = ("native", "template")
 
@@ -41,6 +46,10 @@ class Option:
         if self.choices:
             if text in self.choices:
                 return text
+            if name == "register" and text in registration.METHODS:
+                raise Refusal(
+                    400, f"register: this server cannot ({text} needs SimpleITK there, the extra `register`)"
+                )
             raise Refusal(400, f"{name}: expected {' or '.join(self.choices)}, found {text[:50]!r}")
         if isinstance(self.default, bool):
             if text.lower() in ("true", "false", "1", "0"):
@@ -60,6 +69,7 @@ OPTIONS = {
     "rule": Option("mean", "Fusion of the planes: mean of probabilities, or majority of masks", tuple(RULES)),
     "threshold": Option(0.5, "A voxel is lesion where the probability reaches it"),
     "flip": Option(False, "Average with the scan mirrored left to right; takes twice the time"),
+    "register": Option(NONE, "Lay a scan that is not in MNI space onto the template first", REGISTER),
     "strict": Option(False, "Refuse a scan that is not in MNI space (422) instead of warning"),
 }
 OUTPUT = Option("mask", "What to answer with; all: a zip of everything", OUTPUTS)
@@ -73,7 +83,13 @@ class Options:
     rule: str = "mean"
     threshold: float = 0.5
     flip: bool = False
+    register: str = NONE
     strict: bool = False
+
+    @property
+    def method(self) -> str | None:
+        """How the scan is registered; None: not."""
+        return None if self.register == NONE else self.register
 
     def as_json(self) -> dict[str, Any]:
         """For summaries and jobs."""

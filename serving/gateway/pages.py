@@ -18,6 +18,13 @@ from serving.gateway.settings import Settings
 
 WEB = Path(__file__).parents[1] / "web" / "static"  # the page, index.html, and its files
 SAMPLE = "sample.nii.gz"
+_OURS = {
+    # Nothing from elsewhere, nothing written into the page; NiiVue has its font and lookup tables as data.
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; "
+    "font-src data:; connect-src 'self' data: blob:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-cache",
+}
 _SPACINGS = (0.5, 6.0)  # mm, of the phantom
 
 
@@ -33,19 +40,22 @@ class Pages:
     async def index(self, request: Request) -> Response:
         """The web page; where it was not built, the API's."""
         if (WEB / "index.html").is_file():
-            return FileResponse(WEB / "index.html")
+            return FileResponse(WEB / "index.html", headers=_OURS)
         return await self.docs(request)
 
     async def static(self, request: Request) -> Response:
         """The page's files."""
         try:
-            return await self._files.get_response(request.path_params["path"], request.scope)
+            found = await self._files.get_response(request.path_params["path"], request.scope)
         except HTTPException:
             raise Refusal(404, "No such file") from None
+        found.headers.update(_OURS)
+        return found
 
     async def docs(self, request: Request) -> Response:
         """The API for people."""
-        return HTMLResponse(api_page.render(openapi.document()))
+        headers = {"Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'"}
+        return HTMLResponse(api_page.render(openapi.document()), headers=headers)
 
     async def openapi(self, request: Request) -> Response:
         """The API for programs."""

@@ -10,6 +10,7 @@ from lesions.errors import InputError, WorkError
 from serving.rest_api.errors import RestError
 from serving.rest_client import NotReadyError
 
+DEFECT = "Internal error of the server; see its log"
 RETRY_SECONDS = 10  # asked of a client while the models are not there or the queue is full
 
 

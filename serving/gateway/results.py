@@ -8,10 +8,12 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from lesions import nifti
 from lesions.errors import InputError, WorkError
 from lesions.grid import Grid, Volume
-from serving import sidecar
+from serving import registration, sidecar
 from serving.gateway.models import Models
 from serving.gateway.options import GRIDS
 from serving.gateway.segmenting import Done, Task
@@ -23,7 +25,7 @@ FILES = {
     "planes": "planes.zip",
     "summary": "summary.json",
 }
-ALL = "all.zip"
+ALL, TRANSFORM = "all.zip", "scan_to_template_xfm.txt"
 MEDIA = {".gz": "application/gzip", ".zip": "application/zip", ".json": "application/json"}
 
 
@@ -45,13 +47,16 @@ def write(done: Done, task: Task, models: Models, outputs: Iterable[str], folder
     for name in wanted:
         task.progress("writing")
         if name == "summary":
-            (folder / FILES[name]).write_text(json.dumps(summary, indent=2) + "\n")
+            (folder / FILES[name]).write_text(json.dumps(summary, indent=2, allow_nan=False) + "\n")
         elif name == "planes":
             _zip_planes(done, task, folder)
         else:
             _write_image(done, task, name, folder / FILES[name])
     if "all" in outputs:
         single = [folder / FILES[name] for name in FILES if name != "planes"]
+        if done.segmentation.transform is not None:
+            single.append(folder / TRANSFORM)
+            single[-1].write_text(registration.as_itk(done.segmentation.transform))
         _zip(folder / ALL, single + sorted(folder.glob("*_probability.nii.gz")))
     return summary
 
@@ -75,6 +80,7 @@ def summarize(done: Done, task: Task, models: Models) -> dict[str, Any]:
             "offset_mm": round(found.mni.offset, 4),
             "message": found.mni.message,
         },
+        "scan_to_template_mm": None if found.transform is None else np.round(found.transform, 6).tolist(),
         "warnings": list(found.messages),
         "grid": {
             "shape": list(done.scan.grid.shape),
@@ -104,7 +110,7 @@ def _zip_planes(done: Done, task: Task, folder: Path) -> None:
     for plane, data in done.segmentation.plane_probabilities.items():
         volume = Volume(data, _models_grid(done))
         if task.options.grid == GRIDS[0]:
-            volume = to_grid(volume, done.scan.grid)
+            volume = Volume(to_grid(volume, _placed(done)).data, done.scan.grid)
         written.append(folder / f"{plane}_probability.nii.gz")
         _save(written[-1], volume, f"raxnet lesion probability, {plane}", task)
     _zip(folder / FILES["planes"], written)
@@ -116,6 +122,13 @@ def _save(path: Path, volume: Volume, intent: str, task: Task) -> None:
         nifti.write(path, volume, intent, like)
     except InputError:  # the caller's scan is not to blame
         raise WorkError("The results cannot be written: no room on the server's disk") from None
+
+
+def _placed(done: Done) -> Grid:
+    """The scan's grid where it was segmented: on the template, if it was registered."""
+    transform = done.segmentation.transform
+    grid = done.scan.grid
+    return grid if transform is None else Grid.of(grid.shape, transform @ grid.matrix)
 
 
 def _models_grid(done: Done) -> Grid:

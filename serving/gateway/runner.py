@@ -9,11 +9,12 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from lesions.errors import InputError, WorkError
+from lesions.errors import WorkError
 from lesions.progress import LOGGER
 from serving.gateway import jobs, options, results
-from serving.gateway.jobs import Claim, JobStore
-from serving.gateway.refusal import GoneError, Refusal
+from serving.gateway.claims import Claim
+from serving.gateway.jobs import JobStore
+from serving.gateway.refusal import DEFECT, GoneError, refusal
 from serving.gateway.segmenting import Task, request_id
 from serving.gateway.workplace import Workplace
 from serving.rest_client import NotReadyError
@@ -66,7 +67,10 @@ class Runner:
             free = place.running < place.volumes and not place.waiting  # who waits at the line goes first
             claim = await asyncio.to_thread(self._claim) if free else None
             if claim:
-                await self._do(claim)
+                try:
+                    await self._do(claim)
+                except Exception:  # it must go on whatever a folder holds
+                    log.exception("[%s] defect", claim.name)
             elif not self._leaving:
                 with suppress(asyncio.TimeoutError):
                     await asyncio.wait_for(self._look.wait(), LOOK_SECONDS)
@@ -101,8 +105,11 @@ class Runner:
         return {}
 
     async def _beating(self, claim: Claim, doing: asyncio.Task[Any]) -> None:
-        while await asyncio.to_thread(self.store.holds, claim):
+        held = True
+        while held:
             await asyncio.sleep(BEAT_SECONDS)
+            with suppress(OSError):  # a file system that is away for a moment
+                held = await asyncio.to_thread(self.store.holds, claim)
         doing.cancel()
 
     async def _attempt(self, claim: Claim) -> dict[str, Any]:
@@ -115,13 +122,13 @@ class Runner:
                     f"{jobs.MOST_ATTEMPTS} gateways ended while they worked on it; it is not tried again"
                 )
             return await self._segment(claim)
-        except (InputError, WorkError, Refusal, OSError) as error:
-            return {"state": jobs.FAILED, "error": _sentence(error)}
         except GoneError:
             raise asyncio.CancelledError from None
-        except Exception:
-            log.exception("[%s] defect", claim.name)
-            return {"state": jobs.FAILED, "error": "Internal error of the server; see its log"}
+        except Exception as error:
+            known = refusal(error)
+            if known is None:
+                log.exception("[%s] defect", claim.name)
+            return {"state": jobs.FAILED, "error": known.message if known else DEFECT}
 
     async def _segment(self, claim: Claim) -> dict[str, Any]:
         job, folder = self.store.find(claim.name), self.store.folder / claim.name
@@ -159,10 +166,6 @@ class Runner:
             with suppress(OSError):
                 await asyncio.to_thread(self.store.sweep)
             await asyncio.sleep(min(SWEEP_SECONDS, max(self.store.keep / 4, 0.1)))
-
-
-def _sentence(error: Exception) -> str:
-    return f"The results cannot be written ({error.strerror})" if isinstance(error, OSError) else str(error)
 
 
 def out_file(store: JobStore, content: dict[str, Any], name: str) -> Path:

@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from lesions import nifti
 from lesions.errors import InputError
-from lesions.grid import Volume
+from lesions.grid import Grid, Volume
 from serving.gateway import header
 from serving.gateway.refusal import Refusal
 
 GZIP = b"\x1f\x8b"
 SLACK = 1 << 20  # bytes behind the voxels that some programs leave there
+# Of a scan's grid, mm: voxels' edges, its length along an axis, its place; and its voxels' volume against a box's.
+EDGES, LARGEST, FARTHEST, FLATTEST = (0.05, 30.0), 700.0, 1e5, 0.1
+BRIGHTEST = 1e12
 MOST_MEMBERS = 20_000  # gzip files one behind the other; bgzip makes one for 64 KiB
 _BLOCK = 1 << 18
 
@@ -52,15 +58,47 @@ def judge(path: Path, limits: Limits) -> Path:
         _measure(path, limits)
     else:
         _compare(path.stat().st_size, header.read(begin, limits.voxels))
-    return path.rename(path.with_name("scan.nii.gz" if packed else "scan.nii"))
+    named = path.rename(path.with_name("scan.nii.gz" if packed else "scan.nii"))
+    with _unnamed(named), np.errstate(all="ignore"):
+        _require_body(nifti.read_grid(named))
+    return named
 
 
 def read(path: Path) -> Volume:
-    """Reads a judged scan. Raises InputError, without the file's name, which the caller does not know."""
+    """Reads a judged scan. Raises InputError."""
+    with _unnamed(path):
+        volume = nifti.read(path)
+    highest = max(float(volume.data.max()), -float(volume.data.min()))
+    if highest > BRIGHTEST:  # squares of such numbers are infinite
+        raise InputError(f"intensities go up to {highest:g}, expected {BRIGHTEST:g} at most; mend scl_slope")
+    return volume
+
+
+@contextmanager
+def _unnamed(path: Path) -> Iterator[None]:
+    """Takes the file's name, which the caller does not know, out of errors."""
     try:
-        return nifti.read(path)
+        yield
     except InputError as error:
         raise InputError(str(error).replace(f"{path}: ", "").replace(str(path), "the scan")) from None
+
+
+def _require_body(grid: Grid) -> None:
+    """Raises Refusal where no part of a body has such a grid: to reslice a light-year takes memory without end."""
+    edges = np.array(grid.spacing)
+    if not (edges.min() >= EDGES[0] and edges.max() <= EDGES[1]):
+        said = " x ".join(f"{edge:g}" for edge in edges)
+        raise Refusal(
+            422, f"Voxels of {said} mm: expected edges of {EDGES[0]} to {EDGES[1]} mm; mend the header"
+        )
+    if not (edges * grid.shape).max() <= LARGEST:
+        raise Refusal(
+            422, f"A scan of {(edges * grid.shape).max():g} mm: expected {LARGEST:g} at most; mend the header"
+        )
+    if not np.abs(grid.matrix).max() <= FARTHEST:
+        raise Refusal(422, f"The affine goes beyond {FARTHEST:g} mm; mend sform or qform")
+    if not grid.voxel_volume >= FLATTEST * edges.prod():
+        raise Refusal(422, "The affine's axes are nearly parallel; mend sform or qform")
 
 
 def _measure(path: Path, limits: Limits) -> None:

@@ -10,9 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from lesions.errors import InputError
 from lesions.grid import Volume
-from lesions.mni import mni_check
 from lesions.progress import LOGGER
 from serving.gateway import scan
 from serving.gateway.models import Models, Pinned
@@ -79,8 +77,6 @@ def run(task: Task, models: Models) -> Done:
     task.progress("reading")
     pinned = models.pin()
     volume = scan.read(task.path)
-    if task.options.strict:
-        _require_mni(volume)
     try:
         found = _segment(volume, pinned, task)
     except (VersionGoneError, NotReadyError) as error:
@@ -91,8 +87,8 @@ def run(task: Task, models: Models) -> Done:
 
 
 def _segment(volume: Volume, pinned: Pinned, task: Task) -> Segmentation:
-    task.progress("checking the position")
     options = task.options
+    task.progress("registering" if options.method else "checking the position")
     return segment(
         volume,
         pinned,
@@ -100,6 +96,8 @@ def _segment(volume: Volume, pinned: Pinned, task: Task) -> Segmentation:
         options.threshold,
         lambda done, total: task.progress("segmenting", done, total),
         options.flip,
+        options.method,
+        options.strict,
     )
 
 
@@ -114,9 +112,3 @@ def _again(models: Models, task: Task) -> Pinned:
             if time.monotonic() > end:
                 raise
         time.sleep(POLL_SECONDS)
-
-
-def _require_mni(volume: Volume) -> None:
-    found = mni_check(volume)
-    if found.flagged:
-        raise InputError(f"{found.message}; or ask without strict")

@@ -16,7 +16,7 @@ from serving.gateway.refusal import Refusal
 from serving.gateway.segmenting import Task
 
 Summary = dict[str, Any]
-MOST_UPLOADS = 8  # at a time: each takes its size on the disk
+MOST_UPLOADS = 32  # at a time: each takes its size on the disk, and a slow one its time
 
 
 class Workplace:

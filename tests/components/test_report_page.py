@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from tests.reports import browser
+from tests import browser
 
 pytestmark = pytest.mark.slow
 MOST = 12_000_000  # bytes of a page: docs/report.md

@@ -273,6 +273,18 @@ def test_mutated_headers_give_a_volume_or_one_line(tmp_path, capfd, changes):
     assert capfd.readouterr() == ("", "")
 
 
+def test_voxel_type_that_nibabel_does_not_know(tmp_path, monkeypatch):
+    """Its own check of headers misses some, and its tables answer with KeyError."""
+
+    def unknown(header):
+        raise KeyError(999)
+
+    _plain(tmp_path / "m.nii")
+    monkeypatch.setattr(nib.Nifti1Header, "get_data_dtype", unknown)
+    with pytest.raises(InputError, match="not a readable NIfTI file"):
+        nifti.read(tmp_path / "m.nii")
+
+
 def _plain(path):
     image = nib.Nifti1Image(np.arange(120, dtype=np.int16).reshape(SHAPE), MATRIX)
     nib.save(image, path)

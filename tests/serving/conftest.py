@@ -1,5 +1,7 @@
 """Tiny models whose answers are known: each plane's probability is a formula of intensity and row."""
 
+import asyncio
+
 import numpy as np
 import pytest
 
@@ -136,3 +138,31 @@ def scan_data():
         return np.random.default_rng(seed).uniform(1, BRIGHT, shape).astype(np.float32)
 
     return make
+
+
+@pytest.fixture
+def ask(tmp_path):
+    """Asks once: the answer, after which nothing may be left in the gateway's folder."""
+
+    def once(method, path, models=None, guard=None, **more):
+        settings = more.pop("settings", {})
+
+        from tests.serving.gateway_tools import InProcessModels, running
+
+        async def work():
+            async with running(models or InProcessModels(Spy()), tmp_path, guard, **settings) as (_, client):
+                answer = await client.request(method, path, **more)
+                left = [one for one in (tmp_path / "work").iterdir() if one.name != "sample.nii.gz"]
+                assert not left, "not removed"
+                return answer
+
+        return asyncio.run(work())
+
+    return once
+
+
+@pytest.fixture
+def body(scan_data):
+    from tests.serving.gateway_tools import nifti_bytes
+
+    return nifti_bytes(scan_data(), ASYMMETRIC.matrix)

@@ -36,6 +36,13 @@ def image_of(content):
     return nib.Nifti1Image.from_bytes(gzip.decompress(content))
 
 
+def error_of(answer, status):
+    assert answer.status_code == status, answer.text
+    assert set(answer.json()) == {"error"}
+    assert answer.headers["x-request-id"]
+    return answer.json()["error"]
+
+
 class InProcessModels:
     """Stands where `serving.gateway.models.Models` does, over a predictor of this process."""
 

@@ -19,22 +19,26 @@ def touch(root, *names):
 @pytest.mark.parametrize(
     ("name", "output"),
     [
-        ("sub-01_T1w.nii.gz", "sub-01/anat/sub-01_label-L_desc-raxnet_mask.nii.gz"),
+        ("sub-01_T1w.nii.gz", "sub-01/anat/sub-01_space-orig_label-L_desc-raxnet_mask.nii.gz"),
         (
             "sub-r001s001_ses-1_space-MNI152NLin2009aSym_T1w.nii.gz",
             "sub-r001s001/ses-1/anat/sub-r001s001_ses-1_space-MNI152NLin2009aSym_label-L_desc-raxnet_mask.nii.gz",
         ),
         (
             "sub-A_ses-2_acq-mprage_run-02_T1w.nii",
-            "sub-A/ses-2/anat/sub-A_ses-2_acq-mprage_run-02_label-L_desc-raxnet_mask.nii.gz",
+            "sub-A/ses-2/anat/sub-A_ses-2_acq-mprage_run-02_space-orig_label-L_desc-raxnet_mask.nii.gz",
         ),
         (
             "sub-A_space-T1w_res-2_desc-preproc_T1w.nii.gz",
             "sub-A/anat/sub-A_space-T1w_res-2_label-L_desc-raxnet_mask.nii.gz",
         ),
-        ("my scan (1).nii.gz", "sub-myscan1/anat/sub-myscan1_label-L_desc-raxnet_mask.nii.gz"),
-        ("sub-01_FLAIR.nii", "sub-01FLAIR/anat/sub-01FLAIR_label-L_desc-raxnet_mask.nii.gz"),
-        ("brain.mni.nii", "sub-brainmni/anat/sub-brainmni_label-L_desc-raxnet_mask.nii.gz"),
+        (
+            "sub-B_run-1_res-2_T1w.nii.gz",
+            "sub-B/anat/sub-B_run-1_space-orig_res-2_label-L_desc-raxnet_mask.nii.gz",
+        ),
+        ("my scan (1).nii.gz", "sub-myscan1/anat/sub-myscan1_space-orig_label-L_desc-raxnet_mask.nii.gz"),
+        ("sub-01_FLAIR.nii", "sub-01FLAIR/anat/sub-01FLAIR_space-orig_label-L_desc-raxnet_mask.nii.gz"),
+        ("brain.mni.nii", "sub-brainmni/anat/sub-brainmni_space-orig_label-L_desc-raxnet_mask.nii.gz"),
     ],
 )
 def test_names(tmp_path, name, output):
@@ -117,3 +121,27 @@ def test_two_scans_of_one_name(tmp_path):
         find_scans([tmp_path / "a/T1.nii.gz", tmp_path / "b/T1.nii.gz"])
     with pytest.raises(InputError, match="rename one"):
         find_scans([tmp_path / "a/T1.nii.gz", tmp_path / "a/T1.nii.gz"])
+
+
+def test_sessions_are_chosen(tmp_path):
+    touch(tmp_path, *(f"sub-{n}/ses-{m}/anat/sub-{n}_ses-{m}_T1w.nii" for n in (1, 2) for m in ("a", "b")))
+    assert [s.label for s in find_scans([tmp_path], ["2"], ["ses-b"])] == ["sub-2 ses-b"]
+    assert [s.label for s in find_scans([tmp_path], sessions=["a"])] == ["sub-1 ses-a", "sub-2 ses-a"]
+    with pytest.raises(InputError, match="session ses-c"):
+        find_scans([tmp_path], sessions=["a", "c"])
+
+
+def test_links_are_followed_and_none_is_passed_over(tmp_path):
+    """git-annex and DataLad keep files as links, and what is not fetched yet as links to nothing."""
+    touch(tmp_path, "annex/x.nii.gz")
+    anat = tmp_path / "raw/sub-1/anat"
+    anat.mkdir(parents=True)
+    (anat / "sub-1_T1w.nii.gz").symlink_to(tmp_path / "annex/x.nii.gz")
+    (anat / "sub-1_run-2_T1w.nii.gz").symlink_to("../../../annex/nothing")
+    (tmp_path / "raw/sub-2").symlink_to("sub-2")  # a circle
+    assert [s.path.name for s in find_scans([tmp_path / "raw"])] == [
+        "sub-1_T1w.nii.gz",
+        "sub-1_run-2_T1w.nii.gz",
+    ]
+    with pytest.raises(InputError, match="check the label"):
+        find_scans([tmp_path / "raw"], ["../../etc"])

@@ -11,12 +11,20 @@ import pytest
 
 from lesions import nifti
 from lesions.errors import InputError, WorkError
-from lesions.grid import Grid, Volume
-from serving import derivative, sidecar
+from lesions.grid import Grid, Volume, template_grid
+from lesions.phantom import make_subject
+from reports import subject_page
+from serving import derivative, sidecar, subject_pages
 from serving.bids import find_scans
 from serving.bids_app import group, participant
 
-MASK = "sub-{0}/anat/sub-{0}_label-L_desc-raxnet_mask"
+MASK = "sub-{0}/anat/sub-{0}_space-orig_label-L_desc-raxnet_mask"
+
+
+@pytest.fixture(autouse=True)
+def plain_pages(monkeypatch):
+    """Pages without pictures, which take half a second each."""
+    monkeypatch.setattr(subject_pages, "render", lambda subject, findings: subject)
 
 
 @pytest.fixture
@@ -42,8 +50,9 @@ def test_a_derivative_is_written(tmp_path, scans, spy, grid):
     assert [o.error for o in outcomes] == [None] * 3
     images = ("raxnet_mask", "raxnet_probseg", "uncertainty_probseg")
     endings = [f"{image}.{suffix}" for image in images for suffix in ("json", "nii.gz")]
-    names = [f"sub-0{n}/anat/sub-0{n}_label-L_desc-{e}" for n in (1, 2, 3) for e in endings]
-    assert files(tmp_path / "out") == ["dataset_description.json", *names]
+    names = [f"sub-0{n}/anat/sub-0{n}_space-orig_label-L_desc-{e}" for n in (1, 2, 3) for e in endings]
+    pages = [f"sub-0{n}.html" for n in (1, 2, 3)]
+    assert files(tmp_path / "out") == sorted([".bidsignore", "dataset_description.json", *names, *pages])
     mask = nib.load(outcomes[0].mask)
     probability = nib.load(str(outcomes[0].mask).replace("mask", "probseg"))
     assert mask.get_data_dtype() == np.uint8
@@ -199,7 +208,7 @@ def test_what_changed_is_made_again(tmp_path, scans, spy, change, monkeypatch):
         if change == "lost mask":
             stem.with_suffix(".nii.gz").unlink()
         elif change == "lost uncertainty":
-            stem.with_name("sub-02_label-L_desc-uncertainty_probseg.nii.gz").unlink()
+            stem.with_name("sub-02_space-orig_label-L_desc-uncertainty_probseg.nii.gz").unlink()
         else:
             stem.with_suffix(".json").write_text("{")
     outcomes = run(scans, tmp_path / "out", predictor, **options)
@@ -238,9 +247,12 @@ def test_bad_scans_are_told_and_the_others_go_on(tmp_path, scans, spy, grid, sca
     assert "read" in outcomes[2].error
     assert all("\n" not in o.error and o.bad_input for o in outcomes if o.error)
     assert {path.split("/")[0] for path in files(tmp_path / "out")} == {
+        ".bidsignore",
         "dataset_description.json",
         "sub-01",
+        "sub-01.html",
         "sub-03",
+        "sub-03.html",
     }
 
 
@@ -347,3 +359,91 @@ def test_progress_of_each_scan_ends_at_the_whole(tmp_path, scans, spy):
     run(scans, tmp_path / "out", spy(), progress=lambda *now: told.append(now))
     assert told.count((36, 36)) == 3
     assert told == 3 * told[: len(told) // 3]
+
+
+def test_registered_scan_has_its_transform_beside_the_mask(tmp_path, spy):
+    """Written, told of in the sidecar, and needed for the work to count as done."""
+    scan, _ = make_subject(0, 0, 6.0)
+    shifted = scan.grid.matrix
+    shifted[:3, 3] += [12, -20, 9]
+    path = tmp_path / "raw/sub-1/anat/sub-1_T1w.nii.gz"
+    nifti.write(path, Volume(scan.data, Grid.of(scan.grid.shape, shifted)))
+    (outcome,) = run(tmp_path / "raw", tmp_path / "out", spy(template_grid(6.0)), register="affine")
+    assert outcome.error is None
+    xfm = tmp_path / "out/sub-1/anat/sub-1_from-T1w_to-MNI152NLin2009aSym_mode-image_desc-raxnet_xfm.txt"
+    said = outcome.sidecar["Registration"]
+    assert outcome.sidecar["Registered"] == "affine"
+    assert said["Transform"] == f"bids::{xfm.relative_to(tmp_path / 'out')}"
+    assert said["Template"] == "MNI152NLin2009aSym"
+    numbers = np.array(xfm.read_text().splitlines()[3].split()[1:], float)
+    pull = np.vstack([np.c_[numbers[:9].reshape(3, 3), numbers[9:]], [0, 0, 0, 1]])
+    turn = np.diag([-1, -1, 1, 1])
+    np.testing.assert_allclose(turn @ np.linalg.inv(pull) @ turn, said["ScanToTemplateMm"], atol=1e-4)
+    middle = np.array(said["ScanToTemplateMm"]) @ [12, -20, 9, 1]
+    assert np.linalg.norm(middle[:3]) < 8
+    np.testing.assert_array_equal(nib.load(outcome.mask).affine, nib.load(path).affine)
+    assert group(tmp_path / "out").read_text().splitlines()[1].split("\t")[-3] == "affine"
+    words = {"register": "affine"}
+    assert run(tmp_path / "raw", tmp_path / "out", spy(template_grid(6.0)), **words)[0].reused
+    xfm.unlink()
+    assert not run(tmp_path / "raw", tmp_path / "out", spy(template_grid(6.0)), **words)[0].reused
+    assert xfm.is_file()
+    assert not run(tmp_path / "raw", tmp_path / "out", spy(template_grid(6.0)))[0].reused
+    assert not xfm.exists()
+
+
+def test_strict_refuses_what_is_not_in_mni_space(tmp_path, scans, spy):
+    predictor = spy()
+    outcomes = run(scans, tmp_path / "out", predictor, strict=True)
+    assert all(o.bad_input and "MNI space" in o.error for o in outcomes)
+    assert predictor.calls == 0
+    assert not (tmp_path / "out").exists()
+    run(scans, tmp_path / "out", spy())
+    assert all("MNI space" in o.error for o in run(scans, tmp_path / "out", spy(), strict=True))
+
+
+def test_link_to_nothing_is_told(tmp_path, scans, spy):
+    (scans / "sub-02/anat/sub-02_T1w.nii.gz").unlink()
+    (scans / "sub-02/anat/sub-02_T1w.nii.gz").symlink_to("../nothing")
+    outcomes = run(scans, tmp_path / "out", spy())
+    assert [bool(o.error) for o in outcomes] == [False, True, False]
+    assert "datalad get" in outcomes[1].error
+
+
+def test_link_in_the_output_leads_nowhere_else(tmp_path, scans, spy):
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/sub-02").symlink_to(tmp_path / "elsewhere")
+    outcomes = run(scans, tmp_path / "out", spy())
+    assert [bool(o.error) for o in outcomes] == [False, True, False]
+    assert "leads out of" in outcomes[1].error
+    assert not list((tmp_path / "elsewhere").iterdir())
+
+
+def test_description_names_its_sources(tmp_path, scans, spy):
+    (outcome, *_) = run(scans, tmp_path / "out", spy())
+    content = json.loads((tmp_path / "out/dataset_description.json").read_text())
+    assert [source["URL"] for source in content["SourceDatasets"]] == [f"bids:{outcome.scan.link}:"]
+    assert outcome.sidecar["SpatialReference"] == outcome.sidecar["Sources"][0]
+
+
+def test_page_of_a_subject_shows_all_its_scans(tmp_path, spy, grid, scan_data, monkeypatch):
+    """Also those of an earlier run; it is made again where it is lost or a mask is new, and else left alone."""
+    for n in (1, 2):
+        name = f"raw/sub-1/ses-{n}/anat/sub-1_ses-{n}_T1w.nii.gz"
+        nifti.write(tmp_path / name, Volume(scan_data(seed=n), grid))
+    page = tmp_path / "out/sub-1.html"
+    monkeypatch.setattr(subject_pages, "render", subject_page.render)
+    first, second = find_scans([tmp_path / "raw"])
+    list(participant([first], tmp_path / "out", spy()))
+    assert page.read_text().count("<img ") == 1
+    list(participant([second], tmp_path / "out", spy()))
+    assert page.read_text().count("<img ") == 2
+    page.write_text("mine")
+    list(participant([first, second], tmp_path / "out", spy()))
+    assert page.read_text() == "mine"
+    page.unlink()
+    list(participant([first, second], tmp_path / "out", spy()))
+    assert page.read_text().count("<img ") == 2
+    list(participant([first], tmp_path / "out", spy(), threshold=0.4))
+    assert "threshold 0.4" in page.read_text()

@@ -37,7 +37,7 @@ def test_all_is_there_and_sources_are_found(made, tmp_path):
     _, source = made
     publish(source, tmp_path / "masks")
     assert names(tmp_path / "masks") == names(source)
-    assert len(names(source)) == 2 * 6 + 3
+    assert len(names(source)) == 2 * 7 + 4
     links = json.loads((tmp_path / "masks" / DESCRIPTION).read_text())["DatasetLinks"]
     for path in (tmp_path / "masks").rglob("*_mask.json"):
         link, _, name = json.loads(path.read_text())["Sources"][0].removeprefix("bids:").partition(":")

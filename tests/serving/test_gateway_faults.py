@@ -21,7 +21,7 @@ from pipeline.cli import main
 from serving import slow_clients
 from tests.serving.conftest import ASYMMETRIC
 from tests.serving.fake_models import FakeModels
-from tests.serving.gateway_tools import image_of, nifti_bytes
+from tests.serving.gateway_tools import error_of, image_of, nifti_bytes
 from tests.serving.server import Gateway
 
 LARGE = Grid.of((64, 80, 72), np.diag([1.0, 1.0, 1.0, 1.0]))
@@ -56,11 +56,6 @@ def gateway(fake, tmp_path_factory):
     assert not list(temporary.iterdir())
 
 
-@pytest.fixture
-def body(scan_data):
-    return nifti_bytes(scan_data(), ASYMMETRIC.matrix)
-
-
 def until(condition, seconds=60.0):
     end = time.monotonic() + seconds
     while not (found := condition()):
@@ -72,11 +67,6 @@ def until(condition, seconds=60.0):
 def left_over(gateway):
     """Files of requests that the gateway is working on, in its folder; of jobs, results are kept."""
     return [path for path in gateway.temporary.rglob("*") if path.is_file() and "jobs" not in path.parts]
-
-
-def error_of(answer, status):
-    assert answer.status_code == status, answer.text
-    return answer.json()["error"]
 
 
 def test_sixteen_slices_a_request_of_one_release(gateway, fake, body):
@@ -273,6 +263,7 @@ def most_memory(gateway):
     return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
 
 
+@pytest.mark.slow
 def test_two_volumes_at_once_do_not_take_twice_the_memory(fake, body):
     fake.grid = LARGE
     data = np.random.default_rng(0).uniform(1, 1000, (160, 160, 160)).astype(np.float32)
@@ -321,6 +312,7 @@ def test_sigterm_lets_a_volume_come_to_its_end(fake, body):
     assert "Traceback" not in one.log()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", [signal.SIGTERM, signal.SIGKILL])
 def test_gateways_that_share_a_folder_finish_each_others_jobs(fake, body, tmp_path, way, monkeypatch):
     fake.seconds = 0.3
@@ -343,6 +335,7 @@ def test_gateways_that_share_a_folder_finish_each_others_jobs(fake, body, tmp_pa
         assert second is None or second.stop()[0] == 0
 
 
+@pytest.mark.slow
 def test_the_token_of_the_model_server_is_its_own(fake, body, monkeypatch):
     monkeypatch.setenv("RAXNET_SERVER_TOKEN", "inner")
     seen = []

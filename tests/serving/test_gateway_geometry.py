@@ -111,7 +111,13 @@ ORIENTATIONS = [
 ]
 
 
-@pytest.mark.parametrize("number", range(48))
+QUICK = [
+    number for number in range(48) if number % 8 in (2, 5)
+]  # two flips of each order, every kind of voxels
+SLOW = [pytest.param(number, marks=pytest.mark.slow) for number in range(48) if number not in QUICK]
+
+
+@pytest.mark.parametrize("number", [*QUICK, *SLOW])
 def test_all_48_axis_orders_and_flips(small, number):
     assert len(set(ORIENTATIONS)) == 48
     assert len(set(ASYMMETRIC.shape)) == 3
@@ -182,7 +188,7 @@ def test_a_version_that_is_pushed_is_used_as_a_whole(small):
         until(lambda: set(small.client.get("/readyz").json().get("versions", {}).values()) == {"3"})
 
 
-@pytest.mark.parametrize("way", ["sync", "job"])
+@pytest.mark.parametrize("way", ["sync", pytest.param("job", marks=pytest.mark.slow)])
 def test_the_process_with_the_models_is_killed_in_mid_volume(small, way):
     """The volume is right all the same, or is told to come again: never a wrong one."""
     data = distinct(ASYMMETRIC.shape)
@@ -210,6 +216,21 @@ def test_the_process_with_the_models_is_killed_in_mid_volume(small, way):
     until(lambda: small.client.get("/readyz").status_code == 200)
     assert small.worker() != killed
     check(small, data, ASYMMETRIC.matrix, "float32")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("host", ["0.0.0.0", "::1", "127.0.0.2"])
+def test_the_models_beside_it_are_found_wherever_it_listens(small, host):
+    one = Gateway("--host", host, models=small.folder, token="secret")
+    try:
+        headers = {"Authorization": "Bearer secret"}
+        content = nifti_bytes(distinct(ASYMMETRIC.shape), ASYMMETRIC.matrix)
+        name = {"Host": "localhost"}
+        assert one.client.get("/readyz", headers=name).status_code == 200
+        assert one.client.post("/segment", content=content, headers=name).status_code == 401
+        assert one.client.post("/segment", content=content, headers=headers | name).status_code == 200
+    finally:
+        assert one.stop()[0] == 0
 
 
 @pytest.mark.slow

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from lesions.errors import WorkError
-from serving.gateway import jobs as job_files
 from serving.gateway import runner
+from serving.gateway.claims import Claim, Claims
 from serving.gateway.jobs import JobStore
 from serving.gateway.options import Options
 from serving.rest_client import NotReadyError
@@ -20,11 +20,6 @@ from tests.serving.conftest import ASYMMETRIC, Spy, formula
 from tests.serving.gateway_tools import InProcessModels, finished, image_of, nifti_bytes, running, until
 
 FILES = ("mask.nii.gz", "probability.nii.gz", "planes.zip", "summary.json")
-
-
-@pytest.fixture
-def body(scan_data):
-    return nifti_bytes(scan_data(), ASYMMETRIC.matrix)
 
 
 class Gate:
@@ -210,20 +205,47 @@ def test_models_that_fail_fail_the_job_and_models_that_are_not_there_are_waited_
     asyncio.run(work())
 
 
+def test_a_defect_fails_its_job_and_no_other(tmp_path, body, monkeypatch):
+    async def work():
+        models = InProcessModels(Spy())
+        async with running(models, tmp_path) as (gateway, client):
+            for broken, times in ((gateway.workplace, "do"), (gateway.runner, "_attempt")):
+                monkeypatch.setattr(broken, times, lambda *_: 1 / 0)
+                where = (await client.post("/jobs", content=body)).headers["location"]
+                if broken is gateway.workplace:
+                    job = await finished(client, where)
+                    assert (job["state"], "Internal error" in job["error"]) == ("failed", True)
+                else:
+                    await asyncio.sleep(0.5)
+                monkeypatch.undo()
+            where = (await client.post("/jobs", content=body)).headers["location"]
+            assert (await finished(client, where))["state"] == "done"
+
+    asyncio.run(work())
+
+
 def put(store, body):
     folder = store.new()
     (folder / "scan.nii.gz").write_bytes(body)
     return store.publish(folder, folder / "scan.nii.gz", Options())
 
 
-def test_a_claim_is_one_gateways_alone(tmp_path, body):
+def test_a_claim_is_one_gateways_alone(tmp_path, body, monkeypatch):
     stores = [JobStore(tmp_path, stale=0.2) for _ in range(8)]
     name = put(stores[0], body)
     found, start = [], threading.Barrier(len(stores))
 
+    touched = Claims._touched
+
+    def together(self, name):
+        seen = touched(self, name)
+        start.wait(30)  # all of them see the job free before one claims it
+        return seen
+
     def take(store):
-        start.wait()
         found.append(store.claim())
+
+    monkeypatch.setattr(Claims, "_touched", together)
 
     for round_number in range(1, 3):  # a free job, then one whose gateway died
         found.clear()
@@ -235,8 +257,9 @@ def test_a_claim_is_one_gateways_alone(tmp_path, body):
         (claim,) = [claim for claim in found if claim]
         assert (claim.name, claim.number) == (name, round_number)
         time.sleep(0.3)
-    assert not stores[0].holds(job_files.Claim(name, 1, 1))  # the first one has lost it
-    stores[0].update(job_files.Claim(name, 1, 1), state="done")
+    monkeypatch.undo()
+    assert not stores[0].holds(Claim(name, 1, 1))  # the first one has lost it
+    stores[0].update(Claim(name, 1, 1), state="done")
     assert stores[1].find(name)["state"] == "queued"
 
 
@@ -259,7 +282,7 @@ def test_another_gateway_takes_up_the_job_of_one_that_died(tmp_path, body):
 
     async def work():
         async with running(InProcessModels(Spy()), tmp_path) as (gateway, client):
-            gateway.store.stale = 1.0
+            gateway.store.claims.stale = 1.0
             gateway.runner.wake()
             job = await finished(client, f"/jobs/{name}")
             assert job["state"] == "done"
@@ -277,7 +300,7 @@ def test_a_job_that_its_gateways_die_of_is_failed(tmp_path, body):
 
     async def work():
         async with running(InProcessModels(Spy()), tmp_path) as (gateway, client):
-            gateway.store.stale = 0.0
+            gateway.store.claims.stale = 0.0
             gateway.runner.wake()
             job = await finished(client, f"/jobs/{name}")
             assert job["state"] == "failed"

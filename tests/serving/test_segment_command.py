@@ -36,7 +36,7 @@ def test_a_scan_becomes_a_mask_in_a_process_of_its_own(tmp_path, models, scan):
     )
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
-    mask = tmp_path / "out/sub-pat7/anat/sub-pat7_label-L_desc-raxnet_mask.nii.gz"
+    mask = tmp_path / "out/sub-pat7/anat/sub-pat7_space-orig_label-L_desc-raxnet_mask.nii.gz"
     assert lines[0].startswith("device: ")
     assert "phantom data, not fit for real scans" in lines[1]
     assert len(lines) == 3
@@ -78,7 +78,7 @@ def test_bids_folder_twice_and_the_table(tmp_path, models, scan_data, capsys):
     assert len((tmp_path / "out/group_lesions.tsv").read_text().splitlines()) == 3
     assert call(*words, "--participant-label", "2", "--json") == 0
     (answer,) = json.loads(capsys.readouterr().out)
-    assert answer["Mask"].endswith("sub-2_label-L_desc-raxnet_mask.nii.gz")
+    assert answer["Mask"].endswith("sub-2_space-orig_label-L_desc-raxnet_mask.nii.gz")
     assert answer["Planes"] == ["axial", "sagittal", "coronal"]
 
 
@@ -132,3 +132,29 @@ def test_arguments():
     for short in (["a"], ["a", "group"], ["participant"]):
         with pytest.raises(InputError, match="output folder"):
             segment.split_paths(short)
+
+
+def test_flags_of_a_bids_app(tmp_path, models, scan_data, capsys):
+    """Both spellings, labels with and without their key; strict refuses, and says so with 1 among others."""
+    for subject, session in (("1", "a"), ("1", "b"), ("2", "a")):
+        name = tmp_path / f"raw/sub-{subject}/ses-{session}/anat/sub-{subject}_ses-{session}_T1w.nii.gz"
+        nifti.write(name, Volume(scan_data(template_grid(6.0).shape), template_grid(6.0)))
+    words = (tmp_path / "raw", tmp_path / "out", "participant", "--models", models)
+    assert call(*words, "--participant_label", "1", "--session_label", "b", "--skip_bids_validator") == 0
+    assert "sub-1 ses-b" in capsys.readouterr().out
+    assert (
+        call(*words, "--participant-label", "sub-1", "--session-label", "ses-b", "--skip-bids-validator") == 0
+    )
+    assert "done before" in capsys.readouterr().out
+    assert call(*words, "--strict") == 1
+    assert capsys.readouterr().err.count("MNI space") == 3
+    assert call(*words, "--strict", "--participant-label", "2") == 2
+    assert not (tmp_path / "out/sub-2").exists()
+
+
+@pytest.mark.parametrize("flag", ["-v", "--version"])
+def test_version(flag, capsys):
+    with pytest.raises(SystemExit) as done:
+        call(flag)
+    assert done.value.code == 0
+    assert capsys.readouterr().out.startswith("raxnet 0.")

@@ -88,13 +88,13 @@ def test_versions_are_added_and_the_size_decides_the_plane(axial, tmp_path, caps
     assert card.source.startswith("axial.h5, SHA-256 ")
     assert (version / "assets.extra/tf_serving_warmup_requests").is_file()
     before = {path: path.read_bytes() for path in files(out) if path.is_file()}
-    swapped = of_plane(axial[1], "coronal", tmp_path, "axial.h5")
-    assert call(axial[1], swapped, out, "--dataset", "ours") == 0
-    assert f"{swapped}: named axial, but its input has the size of coronal" in capsys.readouterr().err
+    misnamed = of_plane(axial[1], "axial", tmp_path, "coronal.h5")
+    assert call(misnamed, out, "--dataset", "ours") == 0
+    assert f"{misnamed}: named coronal, but its input has the size of axial" in capsys.readouterr().err
     assert len(list((out / "axial").iterdir())) == 2
     assert {path: path.read_bytes() for path in before} == before
-    assert open_models(out).planes == ("axial", "coronal")
-    assert open_models(out).card("coronal").dataset == "ours"
+    assert open_models(out).planes == ("axial",)
+    assert open_models(out).card("axial").dataset == "ours"
 
 
 def refused(capsys, *words):
@@ -142,6 +142,7 @@ def test_models_of_another_grid_are_not_mixed_with(axial, tmp_path, capsys):
     assert files(out) == before
 
 
+@pytest.mark.slow
 def test_an_interrupted_import_leaves_nothing(axial, tmp_path):
     """Interrupted while it exports, as soon as there are files of a first model."""
     (tmp_path / "tmp").mkdir()
@@ -181,6 +182,9 @@ def test_what_keras_2_has_no_place_for_is_not_exported(tmp_path, capsys):
     signatures.export(ablation, shape, padding, tmp_path / "axial" / "4", card=card)
     assert main.main(["export", "h5", str(tmp_path), str(tmp_path / "out")]) == 2
     assert "axial/4: not the method's own network, or damaged; export another" in capsys.readouterr().err
+    (tmp_path / "axial/4/variables/variables.index").write_bytes(b"cut")
+    assert main.main(["export", "h5", str(tmp_path), str(tmp_path / "out")]) == 2
+    assert "or damaged" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
 

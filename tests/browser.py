@@ -11,7 +11,8 @@ from pathlib import Path
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 HOW = "no Chromium here; on Debian: apt-get install chromium; elsewhere: CHROMIUM=/path/to/chrome"
 QUIET = (
-    *("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--hide-scrollbars"),
+    *("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--hide-scrollbars"),
+    *("--use-angle=swiftshader", "--enable-unsafe-swiftshader"),  # WebGL without a graphics card
     *(
         "--disable-background-networking",
         "--disable-component-update",
@@ -82,12 +83,13 @@ class Browser:
         elif event == "Page.loadEventFired":
             self._loaded = True
 
-    def open(self, path, width, height=900, phone=False):
-        """Opens a file at a window's size and waits until it is loaded and every picture is decoded."""
+    def open(self, where, width, height=900, phone=False):
+        """Opens a file or an address at a window's size; waits until it is loaded and every picture is decoded."""
         self.requests, self.problems, self._loaded = [], [], False
         size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": phone}
         self.call("Emulation.setDeviceMetricsOverride", **size)
-        self.call("Page.navigate", url=Path(path).resolve().as_uri())
+        url = where if "://" in str(where) else Path(where).resolve().as_uri()
+        self.call("Page.navigate", url=url)
         until = time.monotonic() + self.timeout
         while not self._loaded:
             assert time.monotonic() < until, "the page did not load"
@@ -100,6 +102,30 @@ class Browser:
         told = self.call("Runtime.evaluate", expression=script, returnByValue=True, awaitPromise=True)
         assert "exceptionDetails" not in told, told["exceptionDetails"]
         return told["result"].get("value")
+
+    def wait(self, script, seconds=60):
+        """Waits until a JavaScript expression is true; returns its value."""
+        until = time.monotonic() + seconds
+        while not (found := self.run(script)):
+            assert time.monotonic() < until, f"never true: {script}; {self.problems}"
+            time.sleep(0.05)
+        return found
+
+    def choose(self, selector, path):
+        """Chooses a file in a file input, as a person does."""
+        root = self.call("DOM.getDocument")["root"]["nodeId"]
+        field = self.call("DOM.querySelector", nodeId=root, selector=selector)["nodeId"]
+        self.call("DOM.setFileInputFiles", nodeId=field, files=[str(path)])
+
+    def names(self):
+        """(role, name) of everything that a screen reader is told."""
+        nodes = self.call("Accessibility.getFullAXTree")["nodes"]
+        said = [
+            (n.get("role", {}).get("value"), n.get("name", {}).get("value"))
+            for n in nodes
+            if not n["ignored"]
+        ]
+        return [(role, name or "") for role, name in said]
 
     def key(self, name, code, text=None):
         """Presses a key."""
