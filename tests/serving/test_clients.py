@@ -4,6 +4,7 @@ import gzip
 import json
 import os
 import shutil
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from serving.model_server import MOST_WAITING
 from tests.serving.server import Server, save_half_plus_two, save_zoo
 
 OVMSCLIENT = "ovmsclient==2023.1"
@@ -93,6 +95,23 @@ def test_curl_with_a_packed_body_in_pieces(server, tmp_path):
     command += ["-H", "Expect: 100-continue", "--data-binary", f"@{tmp_path / 'body'}"]
     found = said_by([*command, f"{server.url}/v1/models/zoo:predict"])
     assert found == {"predictions": [[[2.0, 4.0], [6.0, 8.0], [10.0, 12.0]]]}
+
+
+def test_clients_that_go_away_in_mid_request_give_their_places_back(server):
+    body = json.dumps({"instances": [1.0]}).encode()
+    head = b"POST /v1/models/default:predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n" % len(
+        body
+    )
+    for sent in (head, head + body[:5], head + body):
+        for _ in range(MOST_WAITING + 2):
+            with socket.create_connection(("127.0.0.1", server.port), timeout=30) as connection:
+                connection.sendall(sent)
+    answer = server.predict("default", {"instances": [1.0]})
+    for _ in range(50):
+        if answer.status_code != 503:
+            break
+        answer = server.predict("default", {"instances": [1.0]})
+    assert answer.json() == {"predictions": [2.5]}
 
 
 @pytest.fixture(scope="module")
