@@ -1,6 +1,8 @@
 """`raxnet segment` as a process: what a person types, what is printed, how it ends."""
 
+import argparse
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -177,3 +179,18 @@ def test_registration_in_the_command(tmp_path, models, capsys):
     assert sidecar["Registered"] == "affine"
     assert (tmp_path / "out" / sidecar["Registration"]["Transform"].removeprefix("bids::")).is_file()
     np.testing.assert_array_equal(nib.load(sidecar["Mask"]).affine, matrix)
+
+
+def test_the_documents_name_every_option_and_no_other():
+    parser = argparse.ArgumentParser()
+    segment.add_arguments(parser)
+    known = {flag for action in parser._actions for flag in action.option_strings if flag.startswith("--")}
+    said = set(re.findall(r"--[a-z]+(?:[-_][a-z]+)*", own_commands((ROOT / "docs/segment.md").read_text())))
+    assert said - known == {"--subjects"}  # the benchmark's
+    assert {flag for flag in known if "_" not in flag} - said == {"--help"}
+
+
+def own_commands(text):
+    """The page without the sections on other people's programs."""
+    parts = re.split(r"(?m)^(?=##)", text)
+    return "".join(part for part in parts if not part.startswith(("### FreeSurfer", "### FSL")))
