@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -14,7 +14,6 @@ from lesions.errors import InputError, WorkError
 from lesions.provenance import CARD_FILE, ModelCard, read_card
 from lesions.slices import PLANES
 from serving import device
-from serving.savedmodel import SavedModel
 
 SLICES_PER_CALL = 16  # as fast as any number, and under 1 GB (serving.md, 5.5)
 COMPLETE = ("saved_model.pb", "variables/variables.index", CARD_FILE)  # a version half copied lacks some
@@ -73,7 +72,7 @@ class SavedModelPredictor:
         device.check_precision(precision)
         self._version, self._precision = version, precision
         self._cards = {plane: read_card(folder) for plane, folder in self._folders.items()}
-        self._loaded: dict[str, SavedModel] = {}
+        self._loaded: dict[str, tuple[Any, Callable[..., Any]]] = {}
         check_cards(self._folders, self._cards)
 
     @property
@@ -118,10 +117,10 @@ class SavedModelPredictor:
     def _call(self, plane: str, slices: np.ndarray) -> np.ndarray:
         if plane not in self._loaded:
             self._loaded[plane] = self._load(plane)
+        _, infer = self._loaded[plane]
         tf = device.tensorflow()
         try:
-            found = self._loaded[plane].run("serving_default", {"slices": tf.constant(slices, tf.float32)})
-            answer = found["probabilities"].numpy()
+            answer = infer(slices=tf.constant(slices, tf.float32))["probabilities"].numpy()
         except (tf.errors.OpError, KeyError, TypeError, ValueError) as error:
             reason = str(error).partition("\n")[0]
             raise WorkError(
@@ -130,12 +129,13 @@ class SavedModelPredictor:
         check_answer(str(self._folders[plane]), slices, answer)
         return answer
 
-    def _load(self, plane: str) -> SavedModel:
-        folder = self._folders[plane]
+    def _load(self, plane: str) -> tuple[Any, Callable[..., Any]]:
+        """The model, which keeps its variables alive, and its signature."""
+        folder, tf = self._folders[plane], device.tensorflow()
         device.compute_in(self._precision)
         try:
-            model = SavedModel(folder)
-            infer = model.signature("serving_default")
+            model = tf.saved_model.load(str(folder))
+            infer = model.signatures["serving_default"]
         except Exception as error:  # TensorFlow raises a dozen kinds for a damaged file
             reason = str(error).partition("\n")[0]
             raise InputError(f"{folder}: damaged model ({reason}); export or copy it again") from None
@@ -144,7 +144,7 @@ class SavedModelPredictor:
             or "probabilities" not in infer.structured_outputs
         ):
             raise InputError(f"{folder}: not a raxnet model (no input `slices`, output `probabilities`)")
-        return model
+        return model, infer
 
 
 def check_slices(card: ModelCard, slices: np.ndarray) -> None:

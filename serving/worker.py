@@ -8,10 +8,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from concurrent.futures import ThreadPoolExecutor
-from multiprocessing import get_context
-from multiprocessing.connection import Connection
-from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +18,8 @@ from lesions.progress import LOGGER
 from serving import device
 from serving.rest_api.errors import RestError
 from serving.rest_api.signature import Signature
-from serving.worker_process import Key, main
+from serving.worker_child import Child, ChildDiedError
+from serving.worker_process import Key
 
 log = logging.getLogger(LOGGER)
 START_SECONDS = 300.0  # to import TensorFlow on a busy machine
@@ -32,10 +29,6 @@ LONGEST_PAUSE = (
 )
 STEADY_SECONDS = 60.0  # after so long without a death the pauses begin anew
 RETRY_AFTER = 10  # seconds, about what a start takes
-
-
-class WorkerDiedError(Exception):
-    """The process ended in the midst of something."""
 
 
 class Worker:
@@ -50,10 +43,8 @@ class Worker:
         """
         self.timeout, self.precision, self.restarts = timeout, precision, 0
         self._models: dict[Key, Path] = {}
-        self._thread = ThreadPoolExecutor(1, "worker")
         self._lock, self._up = asyncio.Lock(), asyncio.Event()
-        self._process: BaseProcess | None = None
-        self._pipe: Connection | None = None
+        self._child: Child | None = None
         self._restart: asyncio.Task[None] | None = None
         self._deaths, self._since, self._closed = 0, 0.0, False
 
@@ -62,16 +53,11 @@ class Worker:
         """Whether it can be asked."""
         return self._up.is_set()
 
-    @property
-    def pid(self) -> int | None:
-        """Of the process, None while there is none."""
-        return self._process.pid if self._process else None
-
     async def start(self) -> None:
         """Starts the process and waits for it. Raises WorkError where it does not come up."""
         try:
             await self._spawn()
-        except (WorkerDiedError, RestError):
+        except (ChildDiedError, RestError):
             raise WorkError("the process for the models does not start; see the messages above") from None
         self._up.set()
 
@@ -81,12 +67,9 @@ class Worker:
         self._up.clear()
         if self._restart:
             self._restart.cancel()
-        process, self._process = self._process, None
-        if process:
-            asyncio.get_running_loop().remove_reader(process.sentinel)
-            process.kill()
-            process.join()
-        self._thread.shutdown(wait=False, cancel_futures=True)
+        child, self._child = self._child, None
+        if child:
+            child.end()
 
     async def load(self, name: str, version: int, folder: Path) -> dict[str, Signature]:
         """Loads a model and returns its signatures. Raises RestError where that fails or ends the process twice."""
@@ -120,7 +103,7 @@ class Worker:
                 await self._wait()
             try:
                 return await self._once(message, seconds)
-            except WorkerDiedError:
+            except ChildDiedError:
                 continue
         raise RestError(
             "INTERNAL", "The process with the models died of this request twice; do not send it again"
@@ -130,11 +113,11 @@ class Worker:
         async with self._lock:
             if not self._up.is_set():
                 raise RestError("UNAVAILABLE", "The process with the models is starting; try again")
-            process = self._process
+            child = self._child
             try:
                 return await self._ask(message, seconds)
-            except WorkerDiedError:
-                self._ended(process)
+            except ChildDiedError:
+                self._ended(child)
                 raise
 
     async def _wait(self) -> None:
@@ -144,36 +127,25 @@ class Worker:
             raise RestError("UNAVAILABLE", "The process with the models does not come back") from None
 
     async def _spawn(self) -> None:
-        context = get_context("spawn")
-        ours, theirs = context.Pipe()
-        process = context.Process(
-            target=main, args=(theirs, self.precision), daemon=True, name="raxnet-models"
-        )
-        process.start()
-        theirs.close()  # so that its death closes the pipe
-        self._process, self._pipe = process, ours
-        asyncio.get_running_loop().add_reader(process.sentinel, self._ended, process)
-        await self._ask(None, START_SECONDS)
+        self._child = Child(self.precision, self._ended)
+        await self._child.up(START_SECONDS)
         self._since = time.monotonic()
 
-    async def _ask(self, message: tuple[Any, ...] | None, seconds: float) -> Any:
-        process, pipe, loop = self._process, self._pipe, asyncio.get_running_loop()
-        if process is None or pipe is None:
-            raise WorkerDiedError
-        return await loop.run_in_executor(self._thread, _exchange, process, pipe, message, seconds)
+    async def _ask(self, message: tuple[Any, ...], seconds: float) -> Any:
+        if self._child is None:
+            raise ChildDiedError
+        return await self._child.ask(message, seconds)
 
-    def _ended(self, process: BaseProcess | None) -> None:
+    def _ended(self, child: Child | None) -> None:
         """Called when it is gone, however that was found out; only the first call counts."""
-        if process is None or process is not self._process or self._closed:
+        if child is None or child is not self._child or self._closed:
             return
-        asyncio.get_running_loop().remove_reader(process.sentinel)
         self._up.clear()
-        self._process = None
-        process.kill()
-        process.join(1)
+        self._child = None
+        child.end()
         pause = min(0.5 * 2**self._deaths, LONGEST_PAUSE)
         self._deaths, self.restarts = self._deaths + 1, self.restarts + 1
-        log.warning("the process with the models ended (%s); a new one in %g s", process.exitcode, pause)
+        log.warning("the process with the models ended (%s); a new one in %g s", child.exit_status, pause)
         self._restart = asyncio.get_running_loop().create_task(self._again(pause))
 
     async def _again(self, pause: float) -> None:
@@ -183,8 +155,8 @@ class Worker:
                 await self._spawn()
                 for key, folder in list(self._models.items()):
                     await self._reload(key, folder)
-        except (WorkerDiedError, RestError):
-            self._ended(self._process)  # and so on, after a longer pause
+        except (ChildDiedError, RestError):
+            self._ended(self._child)  # and so on, after a longer pause
             return
         self._up.set()
 
@@ -194,19 +166,3 @@ class Worker:
         except RestError as error:  # its files are gone or broken by now
             log.warning("%s %d is lost: %s", *key, error.message)
             self._models.pop(key, None)
-
-
-def _exchange(process: BaseProcess, pipe: Connection, message: Any, seconds: float) -> Any:
-    """Sends a message, if any, and waits for the answer; in a thread."""
-    try:
-        if message is not None:
-            pipe.send(message)
-        if not pipe.poll(seconds):
-            process.kill()
-            raise RestError("DEADLINE_EXCEEDED", "Timed out waiting for notification")
-        answer = pipe.recv()
-    except (EOFError, OSError):
-        raise WorkerDiedError from None
-    if isinstance(answer, RestError):
-        raise answer
-    return answer

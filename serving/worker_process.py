@@ -13,7 +13,6 @@ import numpy as np
 from serving import device
 from serving.rest_api.errors import CODES, RestError
 from serving.rest_api.signature import Signature, TensorInfo
-from serving.savedmodel import SavedModel
 
 Key = tuple[str, int]  # model and version
 
@@ -21,7 +20,7 @@ Key = tuple[str, int]  # model and version
 def main(pipe: Connection, precision: str) -> None:
     """What the process does: answers one message after the other until the pipe closes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the server's to handle
-    models: dict[Key, SavedModel] = {}
+    models: dict[Key, Any] = {}
     device.compute_in(precision)
     pipe.send("up")
     while True:
@@ -38,23 +37,23 @@ def main(pipe: Connection, precision: str) -> None:
         pipe.send(answer)
 
 
-def _load(models: dict[Key, SavedModel], key: Key, folder: str) -> dict[str, Signature]:
+def _load(models: dict[Key, Any], key: Key, folder: str) -> dict[str, Signature]:
     found = read_signatures(Path(folder))
-    models[key] = SavedModel(Path(folder))
+    models[key] = device.tensorflow().saved_model.load(folder)
     return found
 
 
-def _unload(models: dict[Key, SavedModel], key: Key) -> None:
+def _unload(models: dict[Key, Any], key: Key) -> None:
     models.pop(key, None)
 
 
 def _predict(
-    models: dict[Key, SavedModel], key: Key, signature: str, inputs: dict[str, np.ndarray]
+    models: dict[Key, Any], key: Key, signature: str, inputs: dict[str, np.ndarray]
 ) -> dict[str, np.ndarray]:
     tf = device.tensorflow()
     if key not in models:
         raise RestError("NOT_FOUND", f"Servable not found for request: Specific({key[0]}, {key[1]})")
-    answer = models[key].run(signature, {name: tf.constant(v) for name, v in inputs.items()})
+    answer = models[key].signatures[signature](**{name: tf.constant(v) for name, v in inputs.items()})
     return {name: _array(value.numpy()) for name, value in sorted(answer.items())}
 
 

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from serving.rest_api import DEVIATIONS, errors, request, response, urls
+from serving.rest_api import DEVIATIONS, errors, request, response, tensors, urls
 from serving.rest_api.errors import RestError
 from serving.rest_api.signature import Signature, TensorInfo
 from tests.conftest import SHARED
@@ -34,7 +34,7 @@ def body_of(case):
 def value_of(value):
     """A value as the file writes it: non-finite numbers and raw bytes have forms of their own."""
     if isinstance(value, dict):
-        return request._from_base64(value["b64"])
+        return tensors.from_base64(value["b64"])
     return value.encode() if isinstance(value, str) else value
 
 
