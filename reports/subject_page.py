@@ -15,6 +15,19 @@ from reports.blocks import Block, Image, Part, Section, TableBlock, Text, Tile, 
 from reports.page import fill
 from reports.tables import facts, number
 
+FACTS = {  # of a sidecar, that the page shows
+    *(
+        "Warnings",
+        "Models",
+        "TrainingStatement",
+        "LesionSizesMm3",
+        "LesionVolumeMl",
+        "LesionCount",
+        "PlaneDisagreement",
+    ),
+    *("Planes", "MNICheck", "Sources", "FusionRule", "Threshold", "FlipAveraged", "GeneratedBy"),
+}
+
 
 @dataclass(frozen=True)
 class Finding:
@@ -25,7 +38,7 @@ class Finding:
         image: The scan.
         mask: On its grid.
         disagreement: How far the planes' probabilities lie apart, on its grid; None with a single plane.
-        sidecar: What was written beside the mask.
+        sidecar: What was written beside the mask; `FACTS` are in it.
     """
 
     label: str

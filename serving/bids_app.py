@@ -8,7 +8,7 @@ import json
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -119,7 +119,10 @@ def participant(
         if not outcome.reused:
             changed.add(scan.subject)
         if not left[scan.subject] and not bids_name:
-            write_page(out, scan.subject, anew=scan.subject in changed)
+            try:
+                write_page(out, scan.subject, anew=scan.subject in changed)
+            except InputError as error:
+                outcome = replace(outcome, error=outcome.error or str(error))
         yield outcome
 
 

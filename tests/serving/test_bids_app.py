@@ -445,5 +445,20 @@ def test_page_of_a_subject_shows_all_its_scans(tmp_path, spy, grid, scan_data, m
     page.unlink()
     list(participant([first, second], tmp_path / "out", spy()))
     assert page.read_text().count("<img ") == 2
+    sidecar_path = second.output(tmp_path / "out", "mask.json")
+    whole = sidecar_path.read_text()
+    for damage in ("{", "[]", "{}", json.dumps({"Sources": json.loads(whole)["Sources"]})):
+        sidecar_path.write_text(damage)
+        page.unlink()
+        assert all(o.reused for o in participant([first], tmp_path / "out", spy()))
+        assert page.read_text().count("<img ") == 1
+    sidecar_path.write_text(whole)
     list(participant([first], tmp_path / "out", spy(), threshold=0.4))
     assert "threshold 0.4" in page.read_text()
+
+
+def test_page_that_cannot_be_written_is_told_and_the_others_go_on(tmp_path, scans, spy):
+    (tmp_path / "out/sub-02.html").mkdir(parents=True)
+    outcomes = run(scans, tmp_path / "out", spy())
+    assert [bool(o.error) for o in outcomes] == [False, True, False]
+    assert "sub-02.html" in outcomes[1].error

@@ -19,7 +19,6 @@ from serving.segmenter import segment
 
 ROOT = Path(__file__).parents[2]
 MOVES = {  # shift (mm), turns (degrees), sizes, shear
-    "none": ((0, 0, 0), (0, 0, 0), (1, 1, 1), 0),
     "far": ((23, -23, 23), (0, 0, 0), (1, 1, 1), 0),
     "turned": ((0, 0, 0), (20, 0, 0), (1, 1, 1), 0),
     "all": ((-15, 20, 10), (-12, 10, 15), (1.06, 0.95, 1.02), 0.03),
@@ -70,7 +69,10 @@ def apart(first, second, points):
     return float(np.sqrt((((first - second) @ points)[:3] ** 2).sum(axis=0).mean()))
 
 
-@pytest.mark.parametrize("name", MOVES)
+@pytest.mark.parametrize(
+    "name",
+    [*("far", "all"), *(pytest.param(n, marks=pytest.mark.slow) for n in ("turned", "origin at a corner"))],
+)
 def test_known_motion_is_found(subject, unmoved, brain_points, name):
     motion = move(*MOVES[name])
     found = registration.register(moved(subject[0], motion))

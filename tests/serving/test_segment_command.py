@@ -1,6 +1,8 @@
 """`raxnet segment` as a process: what a person types, what is printed, how it ends."""
 
+import argparse
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +14,7 @@ import pytest
 from lesions import nifti
 from lesions.errors import InputError
 from lesions.grid import Grid, Volume, template_grid
+from lesions.phantom import make_subject
 from pipeline.cli import main, segment
 
 ROOT = Path(__file__).parents[2]
@@ -158,3 +161,36 @@ def test_version(flag, capsys):
         call(flag)
     assert done.value.code == 0
     assert capsys.readouterr().out.startswith("raxnet 0.")
+
+
+def test_registration_in_the_command(tmp_path, models, capsys):
+    """A head that was moved is warned of; registered, it is not, and its mask lies on its own grid."""
+    head, _ = make_subject(0, 0, 6.0)
+    matrix = head.grid.matrix
+    matrix[:3, 3] += (25, -20, 10)
+    nifti.write(tmp_path / "head.nii.gz", Volume(head.data, Grid.of(head.grid.shape, matrix)))
+    assert call(tmp_path / "head.nii.gz", tmp_path / "out", "--models", models) == 0
+    assert "register the scan" in capsys.readouterr().err
+    words = ("--register", "affine", "--strict", "--json")
+    assert call(tmp_path / "head.nii.gz", tmp_path / "out", "--models", models, *words) == 0
+    said = capsys.readouterr()
+    assert "MNI space" not in said.err
+    (sidecar,) = json.loads(said.out)
+    assert sidecar["Registered"] == "affine"
+    assert (tmp_path / "out" / sidecar["Registration"]["Transform"].removeprefix("bids::")).is_file()
+    np.testing.assert_array_equal(nib.load(sidecar["Mask"]).affine, matrix)
+
+
+def test_the_documents_name_every_option_and_no_other():
+    parser = argparse.ArgumentParser()
+    segment.add_arguments(parser)
+    known = {flag for action in parser._actions for flag in action.option_strings if flag.startswith("--")}
+    said = set(re.findall(r"--[a-z]+(?:[-_][a-z]+)*", own_commands((ROOT / "docs/segment.md").read_text())))
+    assert said - known == {"--subjects"}  # the benchmark's
+    assert {flag for flag in known if "_" not in flag} - said == {"--help"}
+
+
+def own_commands(text):
+    """The page without the sections on other people's programs."""
+    parts = re.split(r"(?m)^(?=##)", text)
+    return "".join(part for part in parts if not part.startswith(("### FreeSurfer", "### FSL")))
