@@ -12,7 +12,7 @@ import pandas as pd
 from lesions.errors import InputError
 
 SUFFIXES = (".xlsx", ".xlsm", ".csv", ".tsv")
-_UNREADABLE = (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile, csv.Error)
+_UNREADABLE = (OSError, ValueError, KeyError, TypeError, OverflowError, zipfile.BadZipFile, csv.Error)
 
 Rows = list[list[str]]
 
