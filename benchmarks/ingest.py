@@ -21,6 +21,7 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -38,6 +39,7 @@ from lesions.ingest import projected_bytes
 from lesions.manifest import Manifest
 from lesions.parallel import WORKERS
 from lesions.slices import PLANES, cut
+from lesions.statistics import compute_tables
 
 BEAM = ["--runner=FnApiRunner", "--sdk_container_image=unused"]
 PROCESSES = ["--direct_running_mode=multi_processing", "--direct_num_workers=2"]
@@ -50,6 +52,19 @@ class Cost:
 
     wall: float
     processor: float
+
+
+@cache
+def slice_tables(image: Path, mask: Path) -> dict[str, pd.DataFrame]:
+    """What the ingest holds its records against, of one scan."""
+    return compute_tables([Scan("", "", image, mask)]).slices
+
+
+def write_tables(scans: Sequence[Scan], folder: Path) -> None:
+    folder.mkdir()
+    for plane in PLANES:
+        rows = [slice_tables(s.image, s.mask)[plane].assign(subject=s.subject) for s in scans]
+        pd.concat(rows).to_csv(folder / f"slices_{plane}.csv", index=False)
 
 
 def component(scans: Sequence[Scan], out: Path, workers: int, more: Sequence[str] = ()) -> None:
@@ -69,9 +84,11 @@ def component(scans: Sequence[Scan], out: Path, workers: int, more: Sequence[str
     (out / "folds").mkdir()
     folds = pd.DataFrame({"subject": [scan.subject for scan in scans], "fold": 1})
     folds.to_csv(out / "folds/folds.csv", index=False)
+    write_tables(scans, out / "tables")
     inputs = {
         "manifest": artifact(artifacts.Manifest, out / "manifest"),
         "fold_map": artifact(artifacts.FoldMap, out / "folds"),
+        "tables": artifact(artifacts.LesionTables, out / "tables"),
     }
     outputs = {f"examples_{p}": artifact(standard_artifacts.Examples, out / p) for p in PLANES}
     os.environ[WORKERS] = str(workers)

@@ -22,10 +22,10 @@ from tfx.dsl.components.base import base_beam_component, base_beam_executor, exe
 from tfx.types import artifact_utils, channel_utils, standard_artifacts
 from tfx.types.component_spec import ChannelParameter, ComponentSpec, ExecutionParameter
 
-from components import artifacts
+from components import artifacts, record_counts
 from lesions.dataset import Scan
 from lesions.errors import InputError, WorkError
-from lesions.files import require_space
+from lesions.files import read_table, require_space
 from lesions.folds import folds_digest
 from lesions.grid import Grid
 from lesions.ingest import projected_bytes, read_subject, slices_of
@@ -33,6 +33,7 @@ from lesions.manifest import Manifest, read_manifest
 from lesions.parallel import usable_workers
 from lesions.progress import to_log
 from lesions.slices import PLANES
+from lesions.statistics import COLUMNS_SLICES
 from trainer import job, records
 
 LOCAL = "--runner=FnApiRunner"
@@ -95,7 +96,7 @@ def _failure(folder: Path) -> Exception | None:
 
 
 class Executor(base_beam_executor.BaseBeamExecutor):
-    """Runs the Beam pipeline, then makes sure that every subject is there."""
+    """Runs the Beam pipeline, then makes sure that every record is there, once."""
 
     def Do(
         self, input_dict: dict[str, Any], output_dict: dict[str, Any], exec_properties: dict[str, Any]
@@ -121,8 +122,13 @@ class Executor(base_beam_executor.BaseBeamExecutor):
                 raise
             raise failure from error
         splits = [f"fold_{fold}" for fold in sorted({fold for _, fold in work})]
-        for artifact in outputs.values():
-            _finish(Path(artifact.uri), work, manifest, folds_digest(fold_map))
+        tables = Path(artifact_utils.get_single_uri(input_dict["tables"]))
+        ingested = {scan.subject: fold for scan, fold in work}
+        for plane, artifact in outputs.items():
+            slices = read_table(tables / f"slices_{plane}.csv", COLUMNS_SLICES)
+            counts = record_counts.check(Path(artifact.uri), ingested, slices)
+            log.info("%s: records by fold %s, as many as the lesion tables say", plane, counts)
+            _finish(Path(artifact.uri), manifest, folds_digest(fold_map))
             artifact.split_names = artifact_utils.encode_split_names(splits)
             artifact.set_string_custom_property("payload_format", "FORMAT_TF_EXAMPLE")
 
@@ -157,14 +163,7 @@ def _progress(folder: Path, total: int) -> Iterator[None]:
         watcher.join()
 
 
-def _finish(folder: Path, work: list[tuple[Scan, int]], manifest: Manifest, fold_map: str) -> None:
-    missing = [
-        scan.subject for scan, fold in work if not records.shard_path(folder, fold, scan.subject).is_file()
-    ]
-    if missing:
-        raise WorkError(
-            f"{folder}: no records of {', '.join(missing[:5])}; {len(missing)} subjects are missing"
-        )
+def _finish(folder: Path, manifest: Manifest, fold_map: str) -> None:
     shutil.rmtree(folder / "partial", ignore_errors=True)
     job.Facts(manifest.name, manifest.phantom, manifest.digest, fold_map, manifest.grid).write(folder)
 
@@ -176,6 +175,7 @@ class NiftiExampleGenSpec(ComponentSpec):
     INPUTS = {  # noqa: RUF012
         "manifest": ChannelParameter(type=artifacts.Manifest),
         "fold_map": ChannelParameter(type=artifacts.FoldMap),
+        "tables": ChannelParameter(type=artifacts.LesionTables),
     }
     OUTPUTS = {  # noqa: RUF012
         f"examples_{plane}": ChannelParameter(type=standard_artifacts.Examples) for plane in PLANES
@@ -188,9 +188,10 @@ class NiftiExampleGen(base_beam_component.BaseBeamComponent):
     SPEC_CLASS = NiftiExampleGenSpec
     EXECUTOR_SPEC = executor_spec.BeamExecutorSpec(Executor)
 
-    def __init__(self, manifest: Any, fold_map: Any, code: str):
-        """Args: manifest, fold_map: Channels. code: Digest of the code that does this."""
+    def __init__(self, manifest: Any, fold_map: Any, tables: Any, code: str):
+        """Args: manifest, fold_map, tables: Channels. code: Digest of the code that does this."""
         outputs = {
             f"examples_{plane}": channel_utils.as_channel([standard_artifacts.Examples()]) for plane in PLANES
         }
-        super().__init__(spec=NiftiExampleGenSpec(manifest=manifest, fold_map=fold_map, code=code, **outputs))
+        inputs = {"manifest": manifest, "fold_map": fold_map, "tables": tables}
+        super().__init__(spec=NiftiExampleGenSpec(code=code, **inputs, **outputs))

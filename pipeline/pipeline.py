@@ -77,7 +77,12 @@ def create_pipeline(
         code=code_digest("FoldGen"),
     )
     fold_map = folds.outputs["fold_map"]
-    ingest = NiftiExampleGen(manifest=manifest, fold_map=fold_map, code=code_digest("NiftiExampleGen"))
+    ingest = NiftiExampleGen(
+        manifest=manifest,
+        fold_map=fold_map,
+        tables=statistics.outputs["tables"],
+        code=code_digest("NiftiExampleGen"),
+    )
     nodes: list[BaseNode] = [validator, statistics, folds, ingest]
 
     gate, checks = _checks(config, ingest, schema_file)

@@ -124,6 +124,11 @@ def write_shard(examples: Path, fold: int, subject: str, records: Iterable[Slice
     return len(rows)
 
 
+def shard_bytes(rows: np.ndarray) -> int:
+    """Size of the shard that an index describes."""
+    return int(rows["offset"][-1] + rows["length"][-1] + _FOOTER) if len(rows) else 0
+
+
 def _write_records(path: Path, records: Iterable[Slice]) -> np.ndarray:
     """Writes records one after another; returns the rows of their index."""
     rows, offset = [], 0

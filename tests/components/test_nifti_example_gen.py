@@ -22,6 +22,7 @@ from lesions.grid import Grid, Volume
 from lesions.ingest import projected_bytes
 from lesions.manifest import Manifest
 from lesions.slices import PLANES, Slice
+from lesions.statistics import compute_tables
 from trainer import input, records
 
 SHAPE = (48, 56, 40)
@@ -52,7 +53,9 @@ def write_scan(folder, subject, seed):
 @pytest.fixture(scope="module")
 def scans(tmp_path_factory):
     folder = tmp_path_factory.mktemp("scans")
-    return [write_scan(folder, subject, seed) for seed, subject in enumerate(SUBJECTS)]
+    made = [write_scan(folder, subject, seed) for seed, subject in enumerate(SUBJECTS)]
+    compute_tables(made).write(folder / "tables")
+    return made
 
 
 def ingest(folder, scans, *arguments, grid=GRID):
@@ -65,6 +68,7 @@ def ingest(folder, scans, *arguments, grid=GRID):
     inputs = {
         "manifest": [artifact(artifacts.Manifest, folder / "manifest")],
         "fold_map": [artifact(artifacts.FoldMap, folder / "folds")],
+        "tables": [artifact(artifacts.LesionTables, scans[0].image.parent / "tables")],
     }
     outputs = {f"examples_{p}": [artifact(standard_artifacts.Examples, folder / p)] for p in PLANES}
     context = Executor.Context(
