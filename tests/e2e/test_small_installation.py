@@ -101,7 +101,7 @@ def test_it_imports_weights_as_keras_2_writes_them(small, tmp_path):
     keras2_config.write(network, card, tmp_path / "axial.h5")
     done = run(small / "raxnet", "import", "axial.h5", "out", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert (tmp_path / "out/axial/1/saved_model.pb").is_file()
+    assert (tmp_path / "out/axial").is_dir()
 
 
 def test_it_serves(small, models, tmp_path):
