@@ -23,6 +23,7 @@ from tfx.types import artifact_utils, channel_utils, standard_artifacts
 from tfx.types.component_spec import ChannelParameter, ComponentSpec, ExecutionParameter
 
 from components import artifacts, record_counts
+from components.beam_arguments import WithArguments
 from lesions.dataset import Scan
 from lesions.errors import InputError, WorkError
 from lesions.files import read_table, require_space
@@ -95,7 +96,7 @@ def _failure(folder: Path) -> Exception | None:
     return None
 
 
-class Executor(base_beam_executor.BaseBeamExecutor):
+class Executor(WithArguments, base_beam_executor.BaseBeamExecutor):
     """Runs the Beam pipeline, then makes sure that every record is there, once."""
 
     def Do(
