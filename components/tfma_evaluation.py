@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import tensorflow as tf
-import tensorflow_model_analysis as tfma
 from google.protobuf import json_format
 from tensorflow_model_analysis import version
 from tensorflow_model_analysis.metrics import metric_types
@@ -39,10 +38,11 @@ def write_evaluation(
     """
     folder.mkdir(parents=True, exist_ok=True)
     keys: Sequence[tuple[str, ...]] = list(dict.fromkeys(tuple(n for n, _ in key) for key in figures))
-    config = tfma.EvalConfig(
-        model_specs=[tfma.ModelSpec()],
-        slicing_specs=[tfma.SlicingSpec(feature_keys=names) for names in keys],
-        metrics_specs=[tfma.MetricsSpec(metrics=[tfma.MetricConfig(class_name="ExampleCount")])],
+    # Not by their names in `tensorflow_model_analysis` itself: 0.52 no longer has them there.
+    config = config_pb2.EvalConfig(
+        model_specs=[config_pb2.ModelSpec()],
+        slicing_specs=[config_pb2.SlicingSpec(feature_keys=names) for names in keys],
+        metrics_specs=[config_pb2.MetricsSpec(metrics=[config_pb2.MetricConfig(class_name="ExampleCount")])],
     )
     run = config_pb2.EvalRun(
         eval_config=config,

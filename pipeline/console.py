@@ -15,6 +15,7 @@ from typing import TextIO
 from tqdm import tqdm
 
 from lesions.progress import LOGGER
+from lesions.stack import LEVEL, quiet_import
 
 QUIET_SECONDS = 20.0  # between two progress lines where nobody watches
 
@@ -67,7 +68,7 @@ class ConsoleHandler(logging.Handler):
 
 def quiet() -> None:
     """Sets what must be set before TensorFlow and TFX are imported."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # fatal errors only: exceptions carry the others
+    quiet_import(3)  # fatal errors only: exceptions carry the others
     os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
     warnings.filterwarnings("ignore", category=FutureWarning)
     warnings.filterwarnings("ignore", category=DeprecationWarning)
@@ -93,8 +94,8 @@ def logged(path: Path) -> Iterator[None]:
         path: Log file; appended to.
     """
     quiet()
-    level = os.environ["TF_CPP_MIN_LOG_LEVEL"]
-    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "0"  # all of it goes to the file
+    level = os.environ[LEVEL]
+    os.environ[LEVEL] = "0"  # all of it goes to the file
     path.parent.mkdir(parents=True, exist_ok=True)
     sys.stderr.flush()
     saved = os.dup(2)
@@ -112,7 +113,7 @@ def logged(path: Path) -> Iterator[None]:
         try:
             yield
         finally:
-            os.environ["TF_CPP_MIN_LOG_LEVEL"] = level
+            os.environ[LEVEL] = level
             sys.stderr.flush()
             os.dup2(saved, 2)
             os.close(saved)

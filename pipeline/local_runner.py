@@ -20,7 +20,7 @@ from lesions.files import write_text
 from lesions.metadata import find_sheet, read_sheet
 from lesions.parallel import WORKERS
 from lesions.progress import LOGGER
-from pipeline import beam, console, device, executions, trainings
+from pipeline import beam, console, device, executions, root_stack, trainings
 from pipeline.config import BEAM_LOCAL, COMPARE, DATABASE, Config
 from pipeline.digests import SCHEMA
 from pipeline.executions import EXECUTED
@@ -62,7 +62,7 @@ def run(config: Config, prepare: bool = False) -> Run:
         What was done.
 
     Raises:
-        InputError: The data or the root cannot be used, or another run holds the root.
+        InputError: The data or the root cannot be used, another run holds the root, or it is another stack's.
         WorkError: A node failed or did not run. A failed training is told when all others, and what depends on
             them alone, are done.
     """
@@ -70,6 +70,7 @@ def run(config: Config, prepare: bool = False) -> Run:
     root = writable(config.root)
     try:
         with filelock.FileLock(root / "run.lock").acquire(timeout=0):
+            root_stack.claim(root)
             log_file = root / "logs" / f"run-{datetime.now():%Y%m%dT%H%M%S}.log"
             with console.logged(log_file):
                 return _run(config, data_set.digest(dataset), log_file, prepare)

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from types import ModuleType
 
 from lesions.errors import InputError
+from lesions.stack import quiet_import
 
 FLOAT32, BFLOAT16 = PRECISIONS = ("float32", "bfloat16")
 
 
 def tensorflow() -> ModuleType:
     """Imports TensorFlow, without its start-up messages; they tell a user nothing."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    quiet_import(2)
     import tensorflow
 
     return tensorflow

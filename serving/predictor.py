@@ -15,7 +15,7 @@ from lesions.provenance import CARD_FILE, ModelCard, read_card
 from lesions.slices import PLANES
 from serving import device
 
-SLICES_PER_CALL = 16  # as fast as any number, and under 1 GB (serving.md, 5.5)
+SLICES_PER_CALL = 16  # of a server; as fast as any number, and under 1 GB (serving.md, 5.5)
 COMPLETE = ("saved_model.pb", "variables/variables.index", CARD_FILE)  # a version half copied lacks some
 
 
@@ -50,7 +50,7 @@ class Predictor(Protocol):
 class SavedModelPredictor:
     """SavedModels, loaded when first used."""
 
-    slices_at_once = SLICES_PER_CALL
+    slices_at_once = 4 * SLICES_PER_CALL  # the models themselves bound what they hold at a time
 
     def __init__(
         self, folders: Mapping[str, Path], version: str | None = None, precision: str = device.FLOAT32
@@ -101,7 +101,7 @@ class SavedModelPredictor:
         }
 
     def predict(self, plane: str, slices: np.ndarray) -> np.ndarray:
-        """Probabilities (n, h, w) float32 of slices or stacks (see `Predictor`), `SLICES_PER_CALL` to a call.
+        """Probabilities (n, h, w) float32 of slices or stacks (see `Predictor`), `slices_at_once` to a call.
 
         Raises:
             InputError: The slices have not the model's size, or the model is damaged.
@@ -109,8 +109,8 @@ class SavedModelPredictor:
         """
         check_slices(self._cards[plane], slices)
         answer = np.empty((len(slices), *slices.shape[-2:]), np.float32)
-        for start in range(0, len(slices), SLICES_PER_CALL):
-            part = slice(start, start + SLICES_PER_CALL)
+        for start in range(0, len(slices), self.slices_at_once):
+            part = slice(start, start + self.slices_at_once)
             answer[part] = self._call(plane, slices[part])
         return answer
 

@@ -140,7 +140,8 @@ def _image(itk: Any, data: np.ndarray) -> Any:
 def _capped(data: np.ndarray) -> np.ndarray:
     """The brightest (fat, vessels) and the darkest cut off: the histogram's bins are for tissue."""
     inside = data[_template()[1] > 0]
-    low, high = np.percentile(inside, [0.5, 99.5])
+    # Python's floats leave float32 as it is; NumPy 2 would widen it by a float64 of its own.
+    low, high = (float(v) for v in np.percentile(inside, [0.5, 99.5]))
     return np.clip(data, low, max(high, low + 1e-6))
 
 

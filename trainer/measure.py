@@ -11,9 +11,10 @@ import tensorflow as tf
 
 from lesions.provenance import read_card
 from trainer import fit
-from trainer.signatures import MICRO_BATCH
+from trainer.signatures import AT_ONCE, MICRO_BATCH
 
 STEPS, CALLS = 4, 3
+SLICES = AT_ONCE * MICRO_BATCH  # in a model at a time
 
 
 def seconds_per_step(model: keras.Model, feed: fit.Feed) -> float:
@@ -42,14 +43,14 @@ def seconds_per_slice(model: Path) -> float:
     """
     serve = tf.saved_model.load(str(model)).signatures["serving_default"]
     shape = read_card(model).asked_with
-    slices = tf.constant(np.random.default_rng(0).random((MICRO_BATCH, *shape), np.float32))
+    slices = tf.constant(np.random.default_rng(0).random((SLICES, *shape), np.float32))
     serve(slices=slices)
     seconds = []
     for _ in range(CALLS):
         start = time.perf_counter()
         serve(slices=slices)["probabilities"].numpy()
         seconds.append(time.perf_counter() - start)
-    return float(np.median(seconds)) / MICRO_BATCH
+    return float(np.median(seconds)) / SLICES
 
 
 def convolution_rate(seconds: float = 3.0) -> float:
@@ -59,7 +60,7 @@ def convolution_rate(seconds: float = 3.0) -> float:
         seconds: How long to try; the quickest call counts.
     """
     rows, columns, channels = 26, 30, 256
-    image = tf.random.normal([MICRO_BATCH, rows, columns, channels])
+    image = tf.random.normal([SLICES, rows, columns, channels])
     kernel = tf.random.normal([3, 3, channels, channels])
     convolve = tf.function(lambda: tf.nn.conv2d(image, kernel, 1, "SAME"))
     convolve()
@@ -68,7 +69,7 @@ def convolution_rate(seconds: float = 3.0) -> float:
         start = time.perf_counter()
         convolve().numpy()
         taken.append(time.perf_counter() - start)
-    return 2 * 9 * channels**2 * MICRO_BATCH * rows * columns / min(taken)
+    return 2 * 9 * channels**2 * SLICES * rows * columns / min(taken)
 
 
 def state_bytes(model: keras.Model) -> int:

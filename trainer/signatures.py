@@ -13,8 +13,10 @@ import tensorflow as tf
 from lesions.provenance import ModelCard
 from lesions.slices import ONE_SLICE, Canvas, Context
 from trainer import records, warmup
+from trainer.rearrange import rearrange
 
-MICRO_BATCH = 16  # slices in the network at a time, however many are asked for
+MICRO_BATCH = 8  # slices in the network at a time, however many are asked for
+AT_ONCE = 2  # micro-batches: one reads and writes memory while the other multiplies
 FLOAT_BYTES = 4
 THRESHOLD = 0.5
 LARGEST = 1e36  # intensity; 255 times as much is still a float32
@@ -36,14 +38,16 @@ class PlaneModel(tf.Module):
             raise ValueError(
                 f"{network.name} takes {channels} slices, its context has {len(context)}: {context}"
             )
-        self.network = network
+        self.network = rearrange(network)
         self.height, self.width = shape
         self.slices, self.target = channels, context.index(0)
         self.stacked = [] if channels == 1 else [channels]
         self.pads = [[0, 0], [0, 0], list(padding.rows), list(padding.columns)]
         canvas = tf.TensorSpec([None, *padding.padded(*shape), channels], tf.float32)
         # Traced once for all signatures: tracing a hundred layers is what takes time in an export.
-        self.forward = tf.function(lambda image: network(image, training=False), input_signature=[canvas])
+        self.forward = tf.function(
+            lambda image: self.network(image, training=False), input_signature=[canvas]
+        )
 
     def probabilities(self, stacks: tf.Tensor) -> tf.Tensor:
         """(N, slices, height, width) raw intensities to the target slices' probabilities (N, height, width)."""
@@ -59,10 +63,11 @@ class PlaneModel(tf.Module):
         return tf.where(peaks[:, self.target] > 0.0, cropped, 0.0)
 
     def in_micro_batches(self, function: Function, items: tf.Tensor, result: tf.TensorSpec) -> tf.Tensor:
-        """Maps a function over (N, ...) items, MICRO_BATCH at a time: memory stays bounded for any N."""
+        """Maps a function over (N, ...) items, AT_ONCE x MICRO_BATCH at a time: memory stays bounded for any N."""
         groups = (tf.shape(items)[0] + MICRO_BATCH - 1) // MICRO_BATCH
         done = tf.TensorArray(result.dtype, size=groups, element_shape=result.shape, infer_shape=False)
         for i in tf.range(groups):
+            tf.autograph.experimental.set_loop_options(parallel_iterations=AT_ONCE)
             done = done.write(i, function(items[i * MICRO_BATCH : (i + 1) * MICRO_BATCH]))
         return done.concat()
 

@@ -8,7 +8,7 @@ set -eu
 tree=$(cd "$(dirname "$0")/../.." && pwd)
 roots=${RAXNET_ROOTS:-${XDG_CACHE_HOME:-$HOME/.cache}/raxnet}
 suite=trixie
-packages=python3,python3-venv,python3-dev,ca-certificates,git,make,g++,procps
+packages=python3,python3-venv,python3-dev,ca-certificates,git,make,g++,procps,curl
 root=$roots/$suite-$(printf %s "$packages" | cksum | cut -d' ' -f1)
 
 say() { echo "current stack: $*" >&2; }
@@ -42,12 +42,13 @@ make_root() {
     mv "$root.partial" "$root"
 }
 
-copy_tree() {  # what git has or would have, as a clone would; the environment of an earlier call stays beside it
-    rm -rf "$root/raxnet"
-    mkdir -p "$root/raxnet"
+copy_tree() {  # what git has or would have, as a clone would; in this call's own memory, so that calls may run side by side
+    mkdir -p "$root/raxnet" "$root/shared"
+    mount -t tmpfs tmpfs "$root/raxnet"
     (cd "$tree" && git ls-files -z --cached --others --exclude-standard | tar -c --null --ignore-failed-read -T - 2>/dev/null) \
         | tar -x -C "$root/raxnet"
-    [ ! -d "$tree/../shared" ] || { mkdir -p "$root/shared" && mount --bind -o ro "$tree/../shared" "$root/shared"; }
+    shared=${RAXNET_SHARED:-$tree/../shared}
+    [ ! -d "$shared" ] || mount --bind -o ro "$shared" "$root/shared"
 }
 
 connect() {
@@ -60,10 +61,19 @@ connect() {
     if [ -f "$certificates" ]; then cp -L "$certificates" "$root/etc/ssl/certs/ca-certificates.crt"; fi
 }
 
+inside() {
+    chroot "$root" /usr/bin/env -i HOME=/root PATH=/usr/local/bin:/usr/bin:/bin LANG=C.UTF-8 VENV=/venv TERM="${TERM:-dumb}" \
+        SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt sh -c 'cd /raxnet && exec ./dev "$@"' dev "$@"
+}
+
 start=$(date +%s)
+mkdir -p "$roots"
+exec 5>"$root.lock"
+flock 5  # one call makes the root and its environment, others wait; they run side by side then
 [ -d "$root" ] || make_root
 copy_tree
 connect
-say "root ready after $(($(date +%s) - start)) s"
-exec chroot "$root" /usr/bin/env -i HOME=/root PATH=/usr/local/bin:/usr/bin:/bin LANG=C.UTF-8 VENV=/venv TERM="${TERM:-dumb}" \
-    SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt sh -c 'cd /raxnet && exec ./dev "$@"' dev "$@"
+inside setup
+flock -u 5
+say "ready after $(($(date +%s) - start)) s"
+inside "$@" 5>&-

@@ -50,7 +50,9 @@ def run(args: argparse.Namespace) -> int:
     database = args.run_folder / DATABASE
     if not database.is_file():
         raise InputError(f"{args.run_folder}: no run here ({DATABASE} is missing); name the root of a run")
-    from pipeline import executions
+    from pipeline import executions, root_stack
+
+    root_stack.check(args.run_folder)
 
     nodes = executions.finished(database, LAST)
     if not nodes:

@@ -24,7 +24,7 @@ def run(args: argparse.Namespace) -> int:
     """Trains, or goes on training; several machines may do so at a time, each another plane or fold."""
     from lesions import dataset
     from pipeline import config as configuration
-    from pipeline import console, device, trainings
+    from pipeline import console, device, root_stack, trainings
 
     config = configuration.load(args.config)
     if args.plane not in config.planes:
@@ -33,6 +33,7 @@ def run(args: argparse.Namespace) -> int:
         raise InputError(
             f"--fold: must be one of the configuration's {config.train_folds}, found {args.fold}"
         )
+    root_stack.check(config.root)
     examples = trainings.prepared(config, dataset.digest(dataset.discover(config.data)))
     one = trainings.training(config, examples[args.plane], args.plane, args.fold)
     stamp = f"{datetime.now():%Y%m%dT%H%M%S}"

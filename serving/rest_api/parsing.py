@@ -13,9 +13,11 @@ EXCERPT = 256  # characters of the request quoted in an error
 DEEPEST = 300  # levels that are read; a tensor has 254 at most
 LONGEST_DEEP = 4 << 20  # characters of a deeper text that are read at all
 _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{}]', re.DOTALL)
+_SPACE = re.compile(r"[ \t\r\n]*")
 _LITERALS = ("null", "true", "false", "NaN", "Infinity")
 _MESSAGES = (  # how Python's message begins, what TensorFlow Serving says
     ("Expecting value", "Invalid value."),
+    # Python 3.13 says so, and points at the comma; older ones point at the bracket, as TensorFlow Serving does.
     ("Illegal trailing comma before end of array", "Invalid value."),
     ("Illegal trailing comma before end of object", "Missing a name for object member."),
     ("Expecting property name", "Missing a name for object member."),
@@ -139,6 +141,8 @@ def _translated(error: json.JSONDecodeError) -> RestError:
             else "Missing a comma or '}' after an object member."
         )
         return _refused(message, _bytes(text, position))
+    if error.msg.startswith("Illegal trailing comma"):
+        position = _SPACE.match(text, position + 1).end()  # type: ignore[union-attr]
     if error.msg.startswith("Expecting value"):
         # What could have been a literal or a number is read until it cannot.
         position += max(_alike(rest, literal) for literal in (*_LITERALS, "-"))

@@ -4,6 +4,7 @@ import base64
 import io
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -377,6 +378,7 @@ def test_slow_headers_are_cut_off_and_others_answered(gateway, body):
     assert gateway.client.post("/segment", content=body).status_code == 200
 
 
+@pytest.mark.skipif(not shutil.which("curl"), reason="curl is not here")
 def test_curl(gateway, tmp_path, body):
     (tmp_path / "scan.nii.gz").write_bytes(body)
     done = subprocess.run(

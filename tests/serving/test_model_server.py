@@ -90,6 +90,7 @@ def test_it_says_what_it_serves_and_where(server):
     )
 
 
+@pytest.mark.skipif(not shutil.which("curl"), reason="curl is not here")
 def test_curl(server):
     body = '{"instances": [1.0, 2.0, NaN]}'
     done = subprocess.run(

@@ -8,7 +8,6 @@ import pytest
 from lesions.errors import InputError, WorkError
 from lesions.grid import template_grid
 from lesions.slices import PLANES, slice_shape
-from serving import predictor as predictors
 from serving.predictor import SavedModelPredictor, newest_version, open_models
 
 
@@ -28,8 +27,8 @@ def test_answers_equal_the_formula_in_each_plane(models, expected):
         np.testing.assert_allclose(answer, expected(plane, slices), atol=1e-6)
 
 
-@pytest.mark.parametrize("count", [0, 1, 16, 17, 40])
-def test_calls_hold_sixteen_slices_at_most(models, expected, count, monkeypatch):
+@pytest.mark.parametrize("count", [0, 1, 64, 65, 150])
+def test_calls_hold_sixty_four_slices_at_most(models, expected, count, monkeypatch):
     predictor = open_models(models)
     sizes, call = [], predictor._call
     monkeypatch.setattr(predictor, "_call", lambda plane, part: sizes.append(len(part)) or call(plane, part))
@@ -37,8 +36,8 @@ def test_calls_hold_sixteen_slices_at_most(models, expected, count, monkeypatch)
     answer = predictor.predict("axial", slices)
     np.testing.assert_allclose(answer, expected("axial", slices.astype(np.float32)), atol=1e-6)
     assert sum(sizes) == count
-    assert max(sizes, default=0) <= predictors.SLICES_PER_CALL == 16
-    assert len(sizes) == -(-count // 16)
+    assert max(sizes, default=0) <= predictor.slices_at_once == 64
+    assert len(sizes) == -(-count // 64)
 
 
 def test_newest_complete_version_is_taken_by_number(copied, export):

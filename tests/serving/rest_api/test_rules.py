@@ -112,6 +112,8 @@ def test_numbers_are_written_as_tensorflow_serving_does(value, text):
         (" ", "JSON Parse error: The document is empty. at offset: 1"),
         ("[1]", "JSON Value: [1] Is not object"),
         ('{"instances":[1,]}', "JSON Parse error: Invalid value. at offset: 16"),
+        ('{"instances":[1, \n]}', "JSON Parse error: Invalid value. at offset: 18"),
+        ('{"instances":[1] , }', "JSON Parse error: Missing a name for object member. at offset: 19"),
         (
             '{"instances":[1] "a":2}',
             "JSON Parse error: Missing a comma or '}' after an object member. at offset: 17",
