@@ -11,11 +11,12 @@ from typing import Any
 
 import yaml
 
-from lesions.errors import InputError, WorkError
+from lesions.errors import InputError
 from pipeline.digests import ROOT
 
 PROFILES = ROOT / "deploy" / "beam"
 _ENDPOINT = "--job_endpoint="
+_FAILED = re.compile(r"Pipeline \S+ failed in state (\w+): (.*)")  # what Beam's portable runner raises
 _NAME = re.compile(r"\$\{(\w+)(?::-([^}]*))?\}")  # ${NAME} or ${NAME:-value}, as in a shell
 
 
@@ -77,14 +78,16 @@ def require_reachable(arguments: Sequence[str]) -> None:
                 ) from None
 
 
-def lost(error: BaseException) -> WorkError | None:
-    """What to tell where the connection to a job server broke; None for any other error."""
+def told(error: BaseException) -> str | None:
+    """What to say of an error that a job server or the connection to it raised; None for any other error."""
     import grpc
 
-    if not isinstance(error, grpc.RpcError):
-        return None
-    code = error.code().name if isinstance(error, grpc.Call) else type(error).__name__
-    return WorkError(
-        f"the Beam job server went away ({code}), and with it the job; start it again (`./dev flink start` for the "
-        "profile flink, which ends what is left of the job), then run again"
-    )
+    if isinstance(error, grpc.RpcError):
+        code = error.code().name if isinstance(error, grpc.Call) else type(error).__name__
+        return (
+            f"the Beam job server went away ({code}), and with it the job; start it again (`./dev flink start` for the "
+            "profile flink, which ends what is left of the job), then run again"
+        )
+    if failed := _FAILED.match(str(error)):
+        return f"the Beam job ended as {failed[1]}: {failed[2]}"
+    return None

@@ -251,8 +251,8 @@ def _ours(error: BaseException, node: str, log_file: Path) -> Exception:
     while seen is not None:
         if isinstance(seen, InputError | WorkError):
             return type(seen)(f"{node}: {_first_line(seen)}")
-        if told := beam.lost(seen):
-            return WorkError(f"{node}: {told}")
+        if told := beam.told(seen):
+            return WorkError(f"{node}: {told}; see {log_file}")
         seen = seen.__cause__ or seen.__context__
     return WorkError(f"{node}: {type(error).__name__}: {_first_line(error)}; see {log_file}")
 

@@ -79,10 +79,15 @@ def test_a_job_server_that_does_not_answer_is_found_before_any_work():
 def test_a_connection_that_broke_is_told_in_one_line():
     with grpc.insecure_channel("localhost:1") as channel, pytest.raises(grpc.RpcError) as broken:
         channel.unary_unary("/none")(b"", timeout=10)
-    told = str(beam.lost(broken.value))
+    told = beam.told(broken.value)
     assert "the Beam job server went away (UNAVAILABLE)" in told
     assert "\n" not in told
-    assert beam.lost(ValueError("something else")) is None
+
+
+def test_a_job_that_failed_is_told_without_its_long_name():
+    raised = RuntimeError("Pipeline BeamApp-1_2 failed in state FAILED: java.Lost: a slot\n at java.lang")
+    assert beam.told(raised) == "the Beam job ended as FAILED: java.Lost: a slot"
+    assert beam.told(ValueError("something else")) is None
 
 
 @pytest.mark.parametrize("kind", [Executor, StatisticsExecutor])

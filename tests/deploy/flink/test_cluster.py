@@ -24,8 +24,9 @@ def test_a_second_start_starts_nothing(flink):
     assert {name: flink.process(name).pid for name in NAMES} == before
     assert "starting" not in done.stderr
     for name in NAMES:
-        (log,) = (flink.folder / "logs").glob(f"{name}-*.log")
+        log = max((flink.folder / "logs").glob(f"{name}-*.log"))
         assert log.stat().st_size
+        assert str(log) in done.stdout
         assert f"process {before[name]}" in done.stdout
 
 
