@@ -67,6 +67,9 @@ class Daemon:
                 start_new_session=True,
             )
         self._pid_file.write_text(f"{process.pid}\n")
+        for _ in wait_until(GRACE):  # for a moment a new process has no command line
+            if self.process or process.poll() is not None:
+                break
 
     def stop(self) -> bool:
         """Ends it and its children, the SDK workers; returns whether it ran."""
