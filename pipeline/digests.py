@@ -56,7 +56,7 @@ CODE = {
         "trainer/statistics.py",
         "trainer/networks",
     ),
-    "Export": ("trainer/signatures.py", "trainer/warmup.py", "trainer/job.py"),
+    "Export": ("trainer/signatures.py", "trainer/rearrange.py", "trainer/warmup.py", "trainer/job.py"),
     "SliceEvaluator": (
         *SUMMARIES,
         "trainer/input.py",
