@@ -42,6 +42,7 @@ CODE = {
     ),
     "FoldGen": ("lesions/statistics.py", "lesions/folds.py", "components/fold_gen.py"),
     "NiftiExampleGen": (*RECORDS, "components/record_counts.py", "components/nifti_example_gen.py"),
+    "HyperparametersGen": ("components/hyperparameters_gen.py",),
     "AnomalyGate": ("components/anomaly_gate.py",),
     "Trainer": (
         "lesions/slices.py",
