@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from absl import app
+from absl import flags
 
 INVOCATION = "--json_serialized_invocation_args"
 STORES = {"gs://": "gcs/", "minio://": "minio/", "s3://": "s3/"}  # as the launcher has them
@@ -69,4 +69,5 @@ def _turn_back(output_file: Path, addresses: dict[str, str]) -> None:
 
 
 if __name__ == "__main__":
-    app.run(lambda argv: main(argv[1:]), flags_parser=lambda argv: argv)
+    flags.FLAGS(sys.argv[:1])  # absl's logging wants them read
+    main(sys.argv[1:])
