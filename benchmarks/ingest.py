@@ -67,7 +67,9 @@ def write_tables(scans: Sequence[Scan], folder: Path) -> None:
         pd.concat(rows).to_csv(folder / f"slices_{plane}.csv", index=False)
 
 
-def component(scans: Sequence[Scan], out: Path, workers: int, more: Sequence[str] = ()) -> None:
+def component(
+    scans: Sequence[Scan], out: Path, workers: int, more: Sequence[str] = (), runner: Sequence[str] = BEAM
+) -> None:
     """NiftiExampleGen's executor on scans that are checked already."""
     from tfx.types import standard_artifacts
 
@@ -92,7 +94,7 @@ def component(scans: Sequence[Scan], out: Path, workers: int, more: Sequence[str
     }
     outputs = {f"examples_{p}": artifact(standard_artifacts.Examples, out / p) for p in PLANES}
     os.environ[WORKERS] = str(workers)
-    context = Executor.Context(beam_pipeline_args=[*BEAM, *more], tmp_dir=str(out / "tmp"), unique_id="1")
+    context = Executor.Context(beam_pipeline_args=[*runner, *more], tmp_dir=str(out / "tmp"), unique_id="1")
     Executor(context).Do(inputs, outputs, {"code": ""})
 
 

@@ -23,6 +23,7 @@ from tfx.types import artifact_utils, channel_utils, standard_artifacts
 from tfx.types.component_spec import ChannelParameter, ComponentSpec, ExecutionParameter
 
 from components import artifacts, record_counts
+from components.beam_arguments import WithArguments
 from lesions.dataset import Scan
 from lesions.errors import InputError, WorkError
 from lesions.files import read_table, require_space
@@ -95,7 +96,7 @@ def _failure(folder: Path) -> Exception | None:
     return None
 
 
-class Executor(base_beam_executor.BaseBeamExecutor):
+class Executor(WithArguments, base_beam_executor.BaseBeamExecutor):
     """Runs the Beam pipeline, then makes sure that every record is there, once."""
 
     def Do(
@@ -112,6 +113,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
             remedy = "free some space, or give another root"
             require_space(folders[PLANES[0]], projected_bytes(manifest.grid, len(work)), remedy)
         self._beam_pipeline_args: list[str] = with_threads(self._beam_pipeline_args, usable_workers())
+        self._beam_pipeline_args = without_kept_workers(self._beam_pipeline_args)
         try:
             with _progress(Path(folders[PLANES[-1]]), len(work)), self._make_beam_pipeline() as pipeline:
                 subjects = pipeline | beam.Create(work) | beam.Reshuffle()
@@ -143,6 +145,14 @@ def with_threads(arguments: list[str], workers: int) -> list[str]:
         return arguments
     threads = min(workers, MOST_THREADS)
     return [*arguments, "--direct_running_mode=multi_threading", f"--direct_num_workers={threads}"]
+
+
+def without_kept_workers(arguments: list[str]) -> list[str]:
+    """Beam's arguments without the wish to keep SDK workers for a job's next stage.
+
+    The ingest has no stage that would need them, and a runner that keeps a worker goes on with it when it is dead.
+    """
+    return [argument for argument in arguments if not argument.startswith("--environment_cache_millis")]
 
 
 @contextmanager

@@ -7,7 +7,7 @@ import logging
 import os
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -20,8 +20,8 @@ from lesions.files import write_text
 from lesions.metadata import find_sheet, read_sheet
 from lesions.parallel import WORKERS
 from lesions.progress import LOGGER
-from pipeline import console, device, executions, root_stack, trainings
-from pipeline.config import COMPARE, DATABASE, Config
+from pipeline import beam, console, device, executions, root_stack, trainings
+from pipeline.config import BEAM_LOCAL, COMPARE, DATABASE, Config
 from pipeline.digests import SCHEMA
 from pipeline.executions import EXECUTED
 from trainer.settings import TrainingSettings
@@ -96,6 +96,7 @@ def _usable(config: Config) -> data_set.Dataset:
             f"{config.split.folds} folds; add subjects or lower split.folds"
         )
     check_names(config.training)
+    beam.require_reachable(config.beam)
     return dataset
 
 
@@ -138,12 +139,14 @@ def _run(config: Config, data_digest: str, log_file: Path, prepare: bool) -> Run
     replicas.devices(config.training.replicas)
     log.info("log: %s", log_file)
     os.environ[WORKERS] = str(config.processes)
+    from components.beam_arguments import set_arguments
     from pipeline import cross_validation
     from pipeline.pipeline import GATE, create_pipeline, trainer_id
     from reports.comparisons import comparisons_digest
 
+    set_arguments(config.beam or BEAM_LOCAL)
     pipeline = create_pipeline(
-        config,
+        replace(config, beam=()),  # of the cache's keys it would be part
         data_digest,
         str(_schema(config.root)),
         *_metadata(config),
@@ -248,6 +251,8 @@ def _ours(error: BaseException, node: str, log_file: Path) -> Exception:
     while seen is not None:
         if isinstance(seen, InputError | WorkError):
             return type(seen)(f"{node}: {_first_line(seen)}")
+        if told := beam.told(seen):
+            return WorkError(f"{node}: {told}; see {log_file}")
         seen = seen.__cause__ or seen.__context__
     return WorkError(f"{node}: {type(error).__name__}: {_first_line(error)}; see {log_file}")
 

@@ -6,7 +6,7 @@ import json
 from dataclasses import asdict
 from typing import Any
 
-from tfx.components import ExampleValidator, Pusher, StatisticsGen, Trainer
+from tfx.components import ExampleValidator, Pusher, Trainer
 from tfx.components.schema_gen.import_schema_gen.component import ImportSchemaGen
 from tfx.dsl.components.base import executor_spec
 from tfx.dsl.components.base.base_node import BaseNode
@@ -26,6 +26,7 @@ from components.nifti_example_gen import NiftiExampleGen
 from components.release import Release
 from components.report_gen import ReportGen
 from components.slice_evaluator import SliceEvaluator
+from components.statistics_gen import StatisticsGen
 from lesions.slices import PLANES
 from pipeline.config import BEAM_LOCAL, COMPARE, DATABASE, Config, dump
 from pipeline.digests import CODE, code_digest

@@ -29,6 +29,10 @@ COMMANDS = (
     "phantom",
 )
 
+# What the small installation lacks (pyproject.toml), by the extra that brings it.
+TFX = ("tfx", "ml_metadata", "apache_beam", "tensorflow_data_validation", "tensorflow_model_analysis")
+EXTRAS = {"pipeline": (*TFX, "tensorflow_metadata", "pyarrow"), "kubeflow": ("kfp",)}
+
 
 def parser() -> argparse.ArgumentParser:
     """All commands with their help and an example each."""
@@ -71,9 +75,22 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 130
     except BrokenPipeError:
         return 1
-    except Exception as error:  # a defect of ours: the traceback is for whoever mends it
+    except Exception as error:
+        if isinstance(error, ImportError) and (extra := _extra_of(error)):
+            return _failed(arguments.command, InputError(extra), 2)
+        # A defect of ours: the traceback is for whoever mends it.
         traceback.print_exc()
         return _failed(arguments.command, WorkError(f"defect: {type(error).__name__}: {error}"), 1)
+
+
+def _extra_of(error: ImportError) -> str | None:
+    """What to install, where a package is missing that the small installation leaves out."""
+    for extra, packages in EXTRAS.items():
+        for package in packages:
+            if package == (error.name or "").partition(".")[0] or f"'{package}'" in str(error):
+                remedy = f"run `./dev setup`, or install raxnet-pipeline[{extra}]"
+                return f"{package} is not in this installation; {remedy}"
+    return None
 
 
 def _failed(command: str, error: Exception, status: int) -> int:

@@ -1,0 +1,143 @@
+"""The installation without TFX, Beam and TFMA: made anew, it segments as the whole one does and says what it lacks."""
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import httpx
+import keras
+import nibabel
+import numpy as np
+import pytest
+
+from lesions.grid import template_grid
+from lesions.phantom import make_subject
+from lesions.provenance import ModelCard
+from lesions.slices import PLANES, canvas, slice_shape
+from trainer import job, keras2_config, signatures
+from trainer.networks.raxnet import raxnet
+
+pytestmark = pytest.mark.slow
+ROOT, SPACING = Path(__file__).parents[2], 6.0
+STEP = 0.00101  # of a written map, where two TensorFlows round to either side of it
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory):
+    """An environment of its own, by the command that README names."""
+    folder = tmp_path_factory.mktemp("small") / "venv"
+    made = subprocess.run(
+        ["./dev", "setup", "small"],
+        cwd=ROOT,
+        env=os.environ | {"VENV": str(folder)},
+        capture_output=True,
+        text=True,
+    )
+    assert made.returncode == 0, made.stderr
+    return folder / "bin"
+
+
+def card_of(network, plane, grid):
+    """A card that says: not trained."""
+    pads = canvas(grid.shape, plane)
+    none = dict.fromkeys(("subjects", "validation_subjects", "epochs", "best_epoch"), 0)
+    facts = {"dataset": "phantom", "phantom": True, "fold_map": "f", "data": "d", "loss": "none"}
+    sizes = {"canvas": (pads.rows, pads.columns), "parameters": network.count_params()}
+    return ModelCard(plane=plane, fold=1, network="raxnet", grid=grid, **none, **facts, **sizes)
+
+
+def network_of(plane, grid):
+    return raxnet(*canvas(grid.shape, plane).padded(*slice_shape(grid.shape, plane)))
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory):
+    """A RAX-Net for each plane, exported here, by the whole installation."""
+    keras.utils.set_random_seed(0)
+    grid, folder = template_grid(SPACING), tmp_path_factory.mktemp("models")
+    for plane in PLANES:
+        network = network_of(plane, grid)
+        sizes = slice_shape(grid.shape, plane), canvas(grid.shape, plane)
+        signatures.export(network, *sizes, folder / plane / "1", card=card_of(network, plane, grid))
+    return folder
+
+
+def run(*words, cwd):
+    return subprocess.run(list(map(str, words)), cwd=cwd, capture_output=True, text=True)
+
+
+def test_it_has_none_of_the_pipelines_packages(small, tmp_path):
+    names = ("tfx", "apache_beam", "tensorflow_model_analysis")
+    script = f"import importlib.util as u; print([n for n in {names} if u.find_spec(n)])"
+    assert run(small / "python", "-c", script, cwd=tmp_path).stdout.strip() == "[]"
+
+
+def test_it_segments_as_the_whole_one_does(small, models, tmp_path):
+    scan, _ = make_subject(0, seed=2, spacing=SPACING)
+    nibabel.save(nibabel.Nifti1Image(scan.data, scan.grid.affine), tmp_path / "scan.nii.gz")
+    found = {}
+    for name, command in {
+        "small": [small / "raxnet"],
+        "whole": [sys.executable, "-m", "pipeline.cli.main"],
+    }.items():
+        words = ["segment", tmp_path / "scan.nii.gz", tmp_path / name, "--models", models]
+        done = run(*command, *words, cwd=ROOT if name == "whole" else tmp_path)
+        assert done.returncode == 0, done.stderr
+        maps = sorted((tmp_path / name).rglob("*probseg.nii.gz"))
+        found[name] = {path.name: np.asarray(nibabel.load(path).dataobj) for path in maps}
+    assert set(found["small"]) == set(found["whole"]) != set()
+    for name, whole in found["whole"].items():
+        assert whole.std() > 0.001
+        np.testing.assert_allclose(found["small"][name], whole, atol=STEP)
+
+
+def test_it_imports_weights_as_keras_2_writes_them(small, tmp_path):
+    grid = template_grid(1.0)
+    network = network_of("axial", grid)
+    card = replace(card_of(network, "axial", grid), weights=job.weights_digest(network))
+    keras2_config.write(network, card, tmp_path / "axial.h5")
+    done = run(small / "raxnet", "import", "axial.h5", "out", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "out/axial").is_dir()
+
+
+def test_it_serves(small, models, tmp_path):
+    command = [small / "raxnet", "serve", models, "--port", "0", "--rest-port", "0"]
+    with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, text=True) as server:
+        try:
+            said = [server.stdout.readline().split()[-1] for _ in range(2)]
+            ready = httpx.get(f"{said[1]}/readyz", timeout=120, trust_env=False)
+            assert (ready.status_code, set(PLANES) - set(ready.text.split('"'))) == (200, set())
+        finally:
+            server.terminate()
+    assert server.returncode == 0
+
+
+def test_what_needs_tfx_says_so(small, tmp_path):
+    words = (tmp_path / "data", "--subjects", 16, "--spacing", 6)
+    assert run(small / "raxnet", "phantom", *words, cwd=tmp_path).returncode == 0
+    config = tmp_path / "config.yaml"
+    words = ("init", "demo", config, "--data", tmp_path / "data", "--root", tmp_path / "root")
+    assert run(small / "raxnet", *words, cwd=tmp_path).returncode == 0
+    config.write_text(config.read_text().replace("folds: 8", "folds: 2"))
+    done = run(small / "raxnet", "run", config, cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr.strip().splitlines()[-1] == (
+        "raxnet run: tfx is not in this installation; run `./dev setup`, or install raxnet-pipeline[pipeline]"
+    )
+    assert "Traceback" not in done.stderr
+
+
+def test_the_domains_commands_need_no_tfx(small, tmp_path):
+    words = (tmp_path / "data", "--subjects", 8, "--spacing", 6)
+    assert run(small / "raxnet", "phantom", *words, cwd=tmp_path).returncode == 0
+    checked = run(small / "raxnet", "check", tmp_path / "data", "--json", cwd=tmp_path)
+    assert checked.returncode == 0, checked.stderr
+    assert json.loads(checked.stdout)
+    for words in (("stats", "data", "tables"), ("folds", "tables", "folds", "--folds", "2")):
+        done = run(small / "raxnet", *words, cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+    assert (tmp_path / "folds/folds.csv").is_file()
