@@ -4,6 +4,7 @@
 # Needs Linux on x86-64, root and debootstrap (it installs that where apt-get is). What changes lies in the cache
 # folder alone: the tree is copied into the root, and its mounts end with this process.
 # RAXNET_ROOTS=DIR: where the root is kept (default: ~/.cache/raxnet). DEBIAN_MIRROR=URL: where Debian is fetched from.
+# RAXNET_EXCHANGE=DIR: a folder that is seen in the root too, by the same path, and may be written there.
 set -eu
 tree=$(cd "$(dirname "$0")/../.." && pwd)
 roots=${RAXNET_ROOTS:-${XDG_CACHE_HOME:-$HOME/.cache}/raxnet}
@@ -30,8 +31,10 @@ mirror() {  # this machine's own, so that what reaches Debian here reaches it th
         /etc/apt/sources.list /etc/apt/sources.list.d/* 2>/dev/null | grep '/debian/*$' | head -n 1
 }
 
+get_debootstrap() { apt-get install -y -q debootstrap || { apt-get update -q && apt-get install -y -q debootstrap; }; }
+
 make_root() {
-    command -v debootstrap >/dev/null 2>&1 || apt-get install -y -q debootstrap >/dev/null 2>&1 \
+    command -v debootstrap >/dev/null 2>&1 || get_debootstrap >/dev/null 2>&1 \
         || stop "needs debootstrap: apt-get install debootstrap"
     url=${DEBIAN_MIRROR:-$(mirror)}
     say "making a Debian 13 root in $root"
@@ -66,14 +69,25 @@ inside() {
         SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt sh -c 'cd /raxnet && exec ./dev "$@"' dev "$@"
 }
 
+exchange() {  # after connect, whose /tmp would hide it
+    [ -n "${RAXNET_EXCHANGE:-}" ] || return 0
+    mkdir -p "$root$RAXNET_EXCHANGE"
+    mount --bind "$RAXNET_EXCHANGE" "$root$RAXNET_EXCHANGE"
+}
+
 start=$(date +%s)
 mkdir -p "$roots"
-exec 5>"$root.lock"
-flock 5  # one call makes the root and its environment, others wait; they run side by side then
+exec 5>"$root.lock" 6>"$root.used"
+flock 5  # one call makes the root and its environment; others wait, and run side by side then
 [ -d "$root" ] || make_root
 copy_tree
 connect
-inside setup
+exchange
+if ! inside ready; then
+    flock -n 6 || { say "waiting for other calls to end: the environment has to be made anew"; flock 6; }
+    inside setup
+fi
+flock -s 6  # until this call ends
 flock -u 5
 say "ready after $(($(date +%s) - start)) s"
-inside "$@" 5>&-
+inside "$@" 5>&- 6>&-

@@ -5,6 +5,7 @@ import socket
 
 import grpc
 import pytest
+import yaml
 from apache_beam.options.pipeline_options import PipelineOptions, PortableOptions, StandardOptions
 
 from components.nifti_example_gen import Executor
@@ -41,6 +42,37 @@ def test_the_flink_profile_starts_the_worker_that_lies_beside_it(monkeypatch):
     command = json.loads(options.environment_config)["command"]
     assert (beam.PROFILES / command).resolve() == (beam.ROOT / "deploy/flink/beam_worker.py").resolve()
     assert (beam.PROFILES / command).stat().st_mode & 0o111
+
+
+def test_the_manifest_for_kubernetes_fits_its_profile_the_local_cluster_and_the_lock(monkeypatch):
+    monkeypatch.delenv("RAXNET_JOB_SERVER")
+    flink = beam.ROOT / "deploy" / "flink"
+    cluster, server, service, policy = yaml.safe_load_all((flink / "kubernetes.yaml").read_text())
+    _, pool = cluster["spec"]["taskManager"]["podTemplate"]["spec"]["containers"]
+    profile = beam.load_profile("flink-kubernetes")
+    port = pool["readinessProbe"]["tcpSocket"]["port"]
+    assert f"--environment_config=localhost:{port}" in profile
+    assert f"--service_port={port}" in pool["command"]
+    (one,) = server["spec"]["template"]["spec"]["containers"]
+    version = one["image"].rpartition(":")[2]
+    assert (
+        f"apache-beam=={version} ; python_full_version >= '3.11'"
+        in (beam.ROOT / "requirements.lock").read_text()
+    )
+    assert f"--flink-master={cluster['metadata']['name']}-rest:8081" in one["args"]
+    name, ports = service["metadata"]["name"], {entry["port"] for entry in service["spec"]["ports"]}
+    assert {f"--job_endpoint={name}:8099", f"--artifact_endpoint={name}:8098"} <= set(profile)
+    assert ports == {8099, 8098} == {entry["port"] for entry in policy["spec"]["ingress"][0]["ports"]}
+    local, there = (
+        yaml.safe_load((flink / "flink-conf.yaml").read_text()),
+        cluster["spec"]["flinkConfiguration"],
+    )
+    for setting in (
+        "taskmanager.numberOfTaskSlots",
+        "restart-strategy.fixed-delay.attempts",
+        "classloader.resolve-order",
+    ):
+        assert str(local[setting]) == there[setting]
 
 
 def test_a_profile_of_one_s_own_is_filled_from_the_environment(tmp_path, monkeypatch):
