@@ -18,6 +18,7 @@ from pipeline.kubeflow_settings import KubeflowSettings
 from trainer.settings import TrainingSettings
 
 DATABASE = "metadata.db"  # of ML Metadata, in the root
+RECORDS = "records"  # kept by content, in the root
 COMPARE = "compare"  # what `raxnet compare` leaves, in the root
 DEVICES = ("auto", "cpu", "gpu")
 BEAM_LOCAL = ("--runner=FnApiRunner", "--sdk_container_image=unused")  # see tfx_stack.md, 5

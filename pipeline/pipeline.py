@@ -30,7 +30,7 @@ from components.report_gen import ReportGen
 from components.slice_evaluator import SliceEvaluator
 from components.statistics_gen import StatisticsGen
 from lesions.slices import PLANES
-from pipeline.config import BEAM_LOCAL, COMPARE, DATABASE, Config, dump
+from pipeline.config import BEAM_LOCAL, COMPARE, DATABASE, RECORDS, Config, dump
 from pipeline.digests import CODE, code_digest
 
 NAME = "raxnet"  # constant: TFX's cache is kept under it
@@ -107,6 +107,8 @@ def create_pipeline(
         manifest=manifest,
         fold_map=fold_map,
         tables=statistics.outputs["tables"],
+        store=str(config.root / RECORDS),
+        record_code=code_digest("Records"),
         code=code_digest("NiftiExampleGen"),
     )
     nodes: list[BaseNode] = [validator, statistics, folds, ingest]
