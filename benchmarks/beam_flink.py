@@ -30,6 +30,7 @@ from ingest import component, spent
 from lesions.dataset import Scan, discover
 from pipeline.beam import load_profile
 from pipeline.config import BEAM_LOCAL
+from pipeline.console import quiet
 
 CLUSTER = Path(__file__).resolve().parent.parent / "deploy" / "flink" / "cluster.py"
 
@@ -114,6 +115,7 @@ def main() -> None:
     parser.add_argument("--few", type=int, default=8, help="the smaller size")
     parser.add_argument("--repeats", type=int, default=2)
     given = parser.parse_args()
+    quiet()
     scans = list(discover(given.data).labeled)
     sizes = (given.few, len(scans))
     print(f"{len(scans)} subjects, {os.cpu_count()} processors, load {os.getloadavg()[0]:.1f}\n")
