@@ -1,7 +1,7 @@
 """What one stack makes of a data set, and how it answers with models of either: `test_both.py` runs it on both.
 
 python -m tests.stacks.bundle make DATA OUT
-python -m tests.stacks.bundle answer DATA MADE OUT
+python -m tests.stacks.bundle answer DATA OUT MADE...
 """
 
 import sys
@@ -75,7 +75,13 @@ def export_networks(data: Path, out: Path) -> None:
         signatures.export(model, shape, padding, out / name, network.context)
 
 
-def answer(data: Path, made: Path, out: Path) -> None:
+def answer(data: Path, out: Path, *bundles: Path) -> None:
+    """Answers with what is in bundles, each in a folder of its name."""
+    for made in bundles:
+        _answer(data, made, out / made.name)
+
+
+def _answer(data: Path, made: Path, out: Path) -> None:
     """Probabilities of every network of a bundle, by its signature, and of its pushed model, by `raxnet segment`."""
     import tensorflow as tf
 
