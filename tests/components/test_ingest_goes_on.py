@@ -78,7 +78,9 @@ def test_another_fold_map_and_another_subject_rewrite_nobody(tmp_path, scans):
     ingest(tmp_path / "one", scans[:4], store=store)  # folds 0 1 2 0
     before = kept(store)
     assert len(before) == 2
-    ingest(tmp_path / "two", [scans[4], scans[2], scans[1], scans[0], scans[5]], store=store)  # folds 0 1 2 0 1
+    ingest(
+        tmp_path / "two", [scans[4], scans[2], scans[1], scans[0], scans[5]], store=store
+    )  # folds 0 1 2 0 1
     after = kept(store)
     assert {name: after[name] for name in before} == before
     assert len(after) == 2 + 1
