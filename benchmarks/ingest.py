@@ -68,9 +68,15 @@ def write_tables(scans: Sequence[Scan], folder: Path) -> None:
 
 
 def component(
-    scans: Sequence[Scan], out: Path, workers: int, more: Sequence[str] = (), runner: Sequence[str] = BEAM
+    scans: Sequence[Scan],
+    out: Path,
+    workers: int,
+    more: Sequence[str] = (),
+    runner: Sequence[str] = BEAM,
+    store: Path | None = None,
+    folds: int = 1,
 ) -> None:
-    """NiftiExampleGen's executor on scans that are checked already."""
+    """NiftiExampleGen's executor on scans that are checked already; without a store, all is written."""
     from tfx.types import standard_artifacts
 
     from components import artifacts
@@ -84,8 +90,8 @@ def component(
     grid = nifti.read_grid(scans[0].image)
     Manifest("benchmark", True, "cohort", "0", grid, tuple(scans), (), ()).write(out / "manifest")
     (out / "folds").mkdir()
-    folds = pd.DataFrame({"subject": [scan.subject for scan in scans], "fold": 1})
-    folds.to_csv(out / "folds/folds.csv", index=False)
+    table = pd.DataFrame({"subject": [scan.subject for scan in scans]})
+    table.assign(fold=1 + table.index % folds).to_csv(out / "folds/folds.csv", index=False)
     write_tables(scans, out / "tables")
     inputs = {
         "manifest": artifact(artifacts.Manifest, out / "manifest"),
@@ -95,7 +101,8 @@ def component(
     outputs = {f"examples_{p}": artifact(standard_artifacts.Examples, out / p) for p in PLANES}
     os.environ[WORKERS] = str(workers)
     context = Executor.Context(beam_pipeline_args=[*runner, *more], tmp_dir=str(out / "tmp"), unique_id="1")
-    Executor(context).Do(inputs, outputs, {"code": ""})
+    kept = {"store": str(store or out / "records"), "record_code": "benchmark"}
+    Executor(context).Do(inputs, outputs, kept | {"code": ""})
 
 
 def floor(scans: Sequence[Scan], out: Path, record_bytes: int) -> None:

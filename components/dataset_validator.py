@@ -7,7 +7,7 @@ from tfx.dsl.component.experimental.decorators import component
 
 from components import artifacts
 from lesions.checks import check_dataset
-from lesions.dataset import discover
+from lesions.dataset import digest, discover
 from lesions.manifest import Manifest
 from lesions.progress import to_log
 
@@ -26,7 +26,8 @@ def DatasetValidator(
     Args:
         manifest: Written.
         data: The data folder.
-        data_digest: Of its files, computed by the runner: it makes a change of the data known to TFX's cache.
+        data_digest: Of its files, computed by the runner: it makes a change of the data known to TFX's cache. Empty
+            where the runner does not see the data: then it is computed here.
         workers: Processes.
         strict: 1 stops where anything is to be put aside or doubtful, 0 says so and goes on.
         code: Digest of the code that does this.
@@ -38,7 +39,7 @@ def DatasetValidator(
         name=dataset.name,
         phantom=dataset.phantom,
         layout=dataset.layout,
-        digest=data_digest,
+        digest=data_digest or digest(dataset),
         grid=checked.grid,
         scans=checked.usable,
         without_mask=tuple(scan.subject for scan in dataset.scans if scan.mask is None),

@@ -1,6 +1,7 @@
 """NiftiExampleGen: scans and masks to TFRecord slices of three planes, on any Beam runner.
 
-Only paths move through Beam. One DoFn reads a subject once and writes its shard of each plane; images that went
+Only paths move through Beam. One DoFn looks a subject up in the store of records, or reads it and writes its shard of
+each plane there, and links them into the artifacts (`trainer.record_store`); images that went
 through Beam's shuffle would be held in memory several times over (tfx_stack.md, 9). On the local runner the workers are
 threads: nearly all of the work is done without Python's lock, and processes would each import TensorFlow first, and
 leave the run waiting forever if one of them were killed (docs/ingest.md).
@@ -35,7 +36,8 @@ from lesions.parallel import usable_workers
 from lesions.progress import to_log
 from lesions.slices import PLANES
 from lesions.statistics import COLUMNS_SLICES
-from trainer import job, records
+from trainer import job
+from trainer.record_store import RecordStore, place
 
 LOCAL = "--runner=FnApiRunner"
 MOST_THREADS = 8  # beyond it they wait for Python's lock
@@ -45,28 +47,32 @@ log = logging.getLogger(__name__)  # to the run's log file only
 
 
 class WriteSubject(beam.DoFn):
-    """Reads a subject and writes its shards; yields (subject, records)."""
+    """Puts a subject's shards into place, from the store where it has them; yields (subject, whether it had)."""
 
-    def __init__(self, folders: dict[str, str], grid: Grid):
-        """Args: folders: Examples folder of each plane. grid: Of the data set."""
-        self.folders, self.grid = folders, grid
+    def __init__(self, folders: dict[str, str], grid: Grid, store: RecordStore):
+        """Args: folders: Examples folder of each plane. grid: Of the data set. store: Of records."""
+        self.folders, self.grid, self.store = folders, grid, store
 
-    def process(self, element: tuple[Scan, int]) -> Iterator[tuple[str, int]]:
-        """Writes the shards of one (scan, fold)."""
+    def process(self, element: tuple[Scan, int]) -> Iterator[tuple[str, bool]]:
+        """Places the shards of one (scan, fold)."""
         scan, fold = element
         log.info(
             "%s: its records are being written", scan.subject
         )  # the last word of a run that is killed here
         try:
-            image, mask = read_subject(scan, self.grid)
-            written = 0
+            key = self.store.key(scan, self.grid)
+            entry = self.store.find(key)
+            known = entry is not None
+            if entry is None:
+                image, mask = read_subject(scan, self.grid)
+                slices = {plane: slices_of(scan.subject, image, mask, plane) for plane in self.folders}
+                entry = self.store.add(key, slices)
             for plane, folder in self.folders.items():
-                slices = slices_of(scan.subject, image, mask, plane)
-                written += records.write_shard(Path(folder), fold, scan.subject, slices)
+                place(entry, plane, Path(folder), fold, scan.subject)
         except Exception as error:
             _note_failure(Path(self.folders[PLANES[0]]), scan.subject, error)
             raise
-        yield scan.subject, written
+        yield scan.subject, known
 
 
 def _note_failure(folder: Path, subject: str, error: Exception) -> None:
@@ -106,18 +112,20 @@ class Executor(WithArguments, base_beam_executor.BaseBeamExecutor):
         manifest = read_manifest(Path(artifact_utils.get_single_uri(input_dict["manifest"])))
         fold_map = pd.read_csv(Path(artifact_utils.get_single_uri(input_dict["fold_map"])) / "folds.csv")
         fold_of = dict(zip(fold_map["subject"], fold_map["fold"].astype(int), strict=True))
+        store = RecordStore(Path(exec_properties["store"]), exec_properties["record_code"])
         work = [(scan, fold_of[scan.subject]) for scan in manifest.scans if fold_of[scan.subject] > 0]
         outputs = {p: artifact_utils.get_single_instance(output_dict[f"examples_{p}"]) for p in PLANES}
         folders = {plane: artifact.uri for plane, artifact in outputs.items()}
         if "://" not in folders[PLANES[0]]:  # a bucket has no disk to fill
             remedy = "free some space, or give another root"
-            require_space(folders[PLANES[0]], projected_bytes(manifest.grid, len(work)), remedy)
+            needed = projected_bytes(manifest.grid, len(work)) - store.bytes_kept()
+            require_space(folders[PLANES[0]], needed, remedy)
         self._beam_pipeline_args: list[str] = with_threads(self._beam_pipeline_args, usable_workers())
         self._beam_pipeline_args = without_kept_workers(self._beam_pipeline_args)
         try:
             with _progress(Path(folders[PLANES[-1]]), len(work)), self._make_beam_pipeline() as pipeline:
                 subjects = pipeline | beam.Create(work) | beam.Reshuffle()
-                subjects | beam.ParDo(WriteSubject(folders, manifest.grid))
+                subjects | beam.ParDo(WriteSubject(folders, manifest.grid, store))
         except Exception as error:
             failure = _failure(Path(folders[PLANES[0]]))
             if failure is None:
@@ -133,6 +141,7 @@ class Executor(WithArguments, base_beam_executor.BaseBeamExecutor):
             _finish(Path(artifact.uri), manifest, folds_digest(fold_map))
             artifact.split_names = artifact_utils.encode_split_names(splits)
             artifact.set_string_custom_property("payload_format", "FORMAT_TF_EXAMPLE")
+        store.tidy()
 
 
 def with_threads(arguments: list[str], workers: int) -> list[str]:
@@ -181,7 +190,7 @@ def _finish(folder: Path, manifest: Manifest, fold_map: str) -> None:
 class NiftiExampleGenSpec(ComponentSpec):
     """Inputs, outputs and parameters of NiftiExampleGen."""
 
-    PARAMETERS = {"code": ExecutionParameter(type=str)}  # noqa: RUF012 - TFX's way
+    PARAMETERS = {name: ExecutionParameter(type=str) for name in ("store", "record_code", "code")}  # noqa: RUF012
     INPUTS = {  # noqa: RUF012
         "manifest": ChannelParameter(type=artifacts.Manifest),
         "fold_map": ChannelParameter(type=artifacts.FoldMap),
@@ -198,10 +207,12 @@ class NiftiExampleGen(base_beam_component.BaseBeamComponent):
     SPEC_CLASS = NiftiExampleGenSpec
     EXECUTOR_SPEC = executor_spec.BeamExecutorSpec(Executor)
 
-    def __init__(self, manifest: Any, fold_map: Any, tables: Any, code: str):
-        """Args: manifest, fold_map, tables: Channels. code: Digest of the code that does this."""
+    def __init__(self, manifest: Any, fold_map: Any, tables: Any, store: str, record_code: str, code: str):
+        """Args: channels, then folder of the store, digests of the code that makes records and that does this."""
         outputs = {
             f"examples_{plane}": channel_utils.as_channel([standard_artifacts.Examples()]) for plane in PLANES
         }
         inputs = {"manifest": manifest, "fold_map": fold_map, "tables": tables}
-        super().__init__(spec=NiftiExampleGenSpec(code=code, **inputs, **outputs))
+        super().__init__(
+            spec=NiftiExampleGenSpec(store=store, record_code=record_code, code=code, **inputs, **outputs)
+        )

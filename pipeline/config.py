@@ -14,9 +14,11 @@ from pydantic.dataclasses import dataclass
 from lesions.errors import InputError
 from lesions.settings import FORBID, FusionSettings, GateSettings, SplitSettings, require
 from lesions.slices import PLANES
+from pipeline.kubeflow_settings import KubeflowSettings
 from trainer.settings import TrainingSettings
 
 DATABASE = "metadata.db"  # of ML Metadata, in the root
+RECORDS = "records"  # kept by content, in the root
 COMPARE = "compare"  # what `raxnet compare` leaves, in the root
 DEVICES = ("auto", "cpu", "gpu")
 BEAM_LOCAL = ("--runner=FnApiRunner", "--sdk_container_image=unused")  # see tfx_stack.md, 5
@@ -63,6 +65,7 @@ class Config:
         fusion: How planes become one mask.
         gates: What models and data must reach.
         compare: What `raxnet compare` compares.
+        kubeflow: Image, storage and resources of what `raxnet compile` writes.
         strict: True stops at the first unusable file; False puts it aside and says so.
         device: auto, cpu or gpu.
         workers: Processes for reading scans; 0: one per processor.
@@ -81,6 +84,7 @@ class Config:
     fusion: FusionSettings = field(default_factory=FusionSettings)
     gates: GateSettings = field(default_factory=GateSettings)
     compare: CompareSettings = field(default_factory=CompareSettings)
+    kubeflow: KubeflowSettings = field(default_factory=KubeflowSettings)
     strict: bool = False
     device: str = "auto"
     workers: int = 0

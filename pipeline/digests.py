@@ -41,7 +41,14 @@ CODE = {
         "components/lesion_statistics_gen.py",
     ),
     "FoldGen": ("lesions/statistics.py", "lesions/folds.py", "components/fold_gen.py"),
-    "NiftiExampleGen": (*RECORDS, "components/record_counts.py", "components/nifti_example_gen.py"),
+    "Records": RECORDS,
+    "NiftiExampleGen": (
+        *RECORDS,
+        "trainer/record_store.py",
+        "components/record_counts.py",
+        "components/nifti_example_gen.py",
+    ),
+    "HyperparametersGen": ("components/hyperparameters_gen.py",),
     "AnomalyGate": ("components/anomaly_gate.py",),
     "Trainer": (
         "lesions/slices.py",
@@ -56,7 +63,7 @@ CODE = {
         "trainer/statistics.py",
         "trainer/networks",
     ),
-    "Export": ("trainer/signatures.py", "trainer/warmup.py", "trainer/job.py"),
+    "Export": ("trainer/signatures.py", "trainer/rearrange.py", "trainer/warmup.py", "trainer/job.py"),
     "SliceEvaluator": (
         *SUMMARIES,
         "trainer/input.py",

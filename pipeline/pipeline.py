@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from tfx.components import ExampleValidator, Pusher, Trainer
@@ -11,6 +11,7 @@ from tfx.components.schema_gen.import_schema_gen.component import ImportSchemaGe
 from tfx.dsl.components.base import executor_spec
 from tfx.dsl.components.base.base_node import BaseNode
 from tfx.orchestration import metadata
+from tfx.orchestration.data_types import RuntimeParameter
 from tfx.orchestration.pipeline import Pipeline
 from tfx.proto import pusher_pb2, trainer_pb2
 
@@ -21,6 +22,7 @@ from components.dataset_validator import DatasetValidator
 from components.fold_gen import FoldGen
 from components.fold_selector import FoldSelector
 from components.fusion_evaluator import FusionEvaluator
+from components.hyperparameters_gen import HyperparametersGen
 from components.lesion_statistics_gen import LesionStatisticsGen
 from components.nifti_example_gen import NiftiExampleGen
 from components.release import Release
@@ -28,11 +30,31 @@ from components.report_gen import ReportGen
 from components.slice_evaluator import SliceEvaluator
 from components.statistics_gen import StatisticsGen
 from lesions.slices import PLANES
-from pipeline.config import BEAM_LOCAL, COMPARE, DATABASE, Config, dump
+from pipeline.config import BEAM_LOCAL, COMPARE, DATABASE, RECORDS, Config, dump
 from pipeline.digests import CODE, code_digest
 
 NAME = "raxnet"  # constant: TFX's cache is kept under it
 GATE = "AnomalyGate"  # the last node before the trainings
+
+
+@dataclass(frozen=True)
+class RunTime:
+    """What the user of a compiled pipeline sets when starting it: parameters of TFX, each used whole.
+
+    Attributes:
+        data: Folder of the data set.
+        epochs: Of each training, at most.
+        batch_size: Slices in a batch.
+    """
+
+    data: RuntimeParameter
+    epochs: RuntimeParameter
+    batch_size: RuntimeParameter
+
+    def generator(self) -> BaseNode:
+        """The node that hands the trainings their part."""
+        code = code_digest("HyperparametersGen")
+        return HyperparametersGen(epochs=self.epochs, batch_size=self.batch_size, code=code)
 
 
 def create_pipeline(
@@ -42,6 +64,7 @@ def create_pipeline(
     sheet: str = "",
     sheet_digest: str = "",
     compared: str = "",
+    run_time: RunTime | None = None,
 ) -> Pipeline:
     """Builds the pipeline of a configuration.
 
@@ -55,12 +78,14 @@ def create_pipeline(
         sheet: The data set's metadata sheet; empty where there is none.
         sheet_digest: Of its content.
         compared: Digest of what `raxnet compare` has left; empty where it was not run.
+        run_time: What the user of a compiled pipeline sets; None: all is the configuration's.
 
     Returns:
         A pipeline for any TFX runner.
     """
+    data = run_time.data if run_time else str(config.data)
     validator = DatasetValidator(
-        data=str(config.data),
+        data=data,
         data_digest=data_digest,
         workers=config.processes,
         strict=int(config.strict),
@@ -82,16 +107,24 @@ def create_pipeline(
         manifest=manifest,
         fold_map=fold_map,
         tables=statistics.outputs["tables"],
+        store=str(config.root / RECORDS),
+        record_code=code_digest("Records"),
         code=code_digest("NiftiExampleGen"),
     )
     nodes: list[BaseNode] = [validator, statistics, folds, ingest]
 
     gate, checks = _checks(config, ingest, schema_file)
     nodes += [*checks, gate]
+    hyperparameters = None
+    if run_time:
+        nodes.append(run_time.generator())
+        hyperparameters = nodes[-1].outputs["hyperparameters"]
 
     selectors: dict[str, BaseNode] = {}
     for plane in (p for p in PLANES if p in config.planes):
-        trained, selectors[plane] = _plane(config, plane, ingest.outputs[f"examples_{plane}"], gate)
+        trained, selectors[plane] = _plane(
+            config, plane, ingest.outputs[f"examples_{plane}"], gate, hyperparameters
+        )
         nodes += [*trained, selectors[plane]]
 
     models = {f"model_{p}": s.outputs["model"] for p, s in selectors.items()}
@@ -99,7 +132,7 @@ def create_pipeline(
     fusion = FusionEvaluator(
         manifest=manifest,
         fold_map=fold_map,
-        data=str(config.data),
+        data=data,
         rule=config.fusion.rule,
         threshold=config.fusion.threshold,
         flip=int(config.fusion.flip),
@@ -187,12 +220,14 @@ def _checks(config: Config, ingest: BaseNode, schema_file: str) -> tuple[BaseNod
     return gate, nodes
 
 
-def _plane(config: Config, plane: str, examples: Any, gate: BaseNode) -> tuple[list[BaseNode], BaseNode]:
+def _plane(
+    config: Config, plane: str, examples: Any, gate: BaseNode, hyperparameters: Any
+) -> tuple[list[BaseNode], BaseNode]:
     """Trainer and SliceEvaluator of every fold of a plane, and the FoldSelector behind them."""
     nodes: list[BaseNode] = []
     inputs: dict[str, Any] = {}
     for fold in sorted(config.train_folds):
-        trainer = _trainer(config, plane, fold, examples)
+        trainer = _trainer(config, plane, fold, examples, hyperparameters)
         trainer.add_upstream_node(gate)
         evaluator = SliceEvaluator(
             model=trainer.outputs["model"],
@@ -215,11 +250,12 @@ def _plane(config: Config, plane: str, examples: Any, gate: BaseNode) -> tuple[l
     return nodes, selector.with_id(f"FoldSelector_{plane}")
 
 
-def _trainer(config: Config, plane: str, fold: int, examples: Any) -> BaseNode:
+def _trainer(config: Config, plane: str, fold: int, examples: Any, hyperparameters: Any) -> BaseNode:
     others = [f"fold_{k}" for k in range(1, config.split.folds + 1) if k != fold]
     return Trainer(
         run_fn="trainer.run_fn.run_fn",
         examples=examples,
+        hyperparameters=hyperparameters,
         train_args=trainer_pb2.TrainArgs(splits=others),
         eval_args=trainer_pb2.EvalArgs(splits=[f"fold_{fold}"]),
         custom_config={

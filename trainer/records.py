@@ -99,7 +99,8 @@ def index_path(examples: Path, fold: int, subject: str) -> Path:
 def write_shard(examples: Path, fold: int, subject: str, records: Iterable[Slice]) -> int:
     """Writes a subject's shard and its index, the shard last; returns the number of records.
 
-    Both are written under other names first, which are removed where something goes wrong.
+    For benchmarks and tests; the ingest takes them from its store (`trainer.record_store`). Both are written under
+    other names first, which are removed where something goes wrong.
 
     Args:
         examples: Folder of a plane's Examples artifact.
@@ -113,15 +114,27 @@ def write_shard(examples: Path, fold: int, subject: str, records: Iterable[Slice
     for folder in (path.parent, index.parent, partial.parent):
         folder.mkdir(parents=True, exist_ok=True)
     try:
-        rows = _write_records(partial, records)
-        with rows_file.open("wb") as stream:
-            np.save(stream, rows)
+        rows = write_files(partial, rows_file, records)
         rows_file.replace(index)
         partial.replace(path)
     finally:
         rows_file.unlink(missing_ok=True)
         partial.unlink(missing_ok=True)
     return len(rows)
+
+
+def write_files(shard: Path, index: Path, records: Iterable[Slice]) -> np.ndarray:
+    """Writes records and their index as they come; returns the index.
+
+    Args:
+        shard: File of the records.
+        index: File of the index, .npy.
+        records: Slices of one subject and plane.
+    """
+    rows = _write_records(shard, records)
+    with index.open("wb") as stream:
+        np.save(stream, rows)
+    return rows
 
 
 def shard_bytes(rows: np.ndarray) -> int:

@@ -15,7 +15,8 @@ def run_fn(fn_args: FnArgs) -> None:
 
     Args:
         fn_args: TFX's arguments. The splits' patterns `<examples>/Split-fold_<k>/*` name the folds;
-            `custom_config` holds plane, fold, settings, checkpoints and code (see `trainer.job.Training`).
+            `custom_config` holds plane, fold, settings, checkpoints and code (see `trainer.job.Training`);
+            `hyperparameters`, where there are any, go before those settings.
     """
     config = fn_args.custom_config
     splits = [Path(pattern).parent for pattern in fn_args.train_files]
@@ -24,7 +25,7 @@ def run_fn(fn_args: FnArgs) -> None:
         plane=config["plane"],
         fold=config["fold"],
         training_folds=tuple(int(split.name.rsplit("_", 1)[1]) for split in splits),
-        settings=from_dict(config["settings"]),
+        settings=from_dict(config["settings"] | (fn_args.hyperparameters or {})),
         checkpoints=Path(config["checkpoints"]),
         code=config["code"],
     )

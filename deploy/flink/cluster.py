@@ -3,8 +3,8 @@
 A JobManager, TaskManagers and Beam's job server, each a JVM of its own, from Maven packages; Java 17. `start` starts
 what does not run, and returns when every part answers; twice is as good as once. `stop` ends all of it. Logs are kept.
 
-RAXNET_FLINK: folder of ids, logs and temporary files; ~/.cache/raxnet/flink where it is not set. The list of the jars,
-which Maven keeps, lies in the latter in any case.
+RAXNET_FLINK: folder of ids, logs and temporary files; ~/.cache/raxnet/flink where it is not set. The jars lie
+in the latter in any case.
 RAXNET_FLINK_PORT: where Beam's jobs are taken, 8099; RAXNET_FLINK_REST_PORT: Flink's own page and REST API, 8081;
 RAXNET_FLINK_RPC_PORT: of the JobManager, 6123. SDK workers run in the Python that runs this command.
 """

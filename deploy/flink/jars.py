@@ -13,6 +13,7 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 POM = HERE / "pom.xml"
 VERSION = 17
+UNSTAGED = Path("gradle") / "wrapper"
 RESOLVE = "org.apache.maven.plugins:maven-dependency-plugin:3.6.1:build-classpath"
 
 
@@ -54,26 +55,44 @@ def maven() -> str:
 
 
 def classpath(cache: Path, log: Path) -> str:
-    """The class path of the cluster's processes; its jars stay where Maven keeps them.
+    """The class path of the cluster's processes.
+
+    Beam's job server would send every jar of its own to Flink with each job, 150 MB that are there already. The one
+    kind that it leaves out are those with `gradle/wrapper` in their path (PipelineResources.isStageable): so they lie
+    in such a folder, as links to those that Maven keeps.
 
     Args:
-        cache: Folder for the list, which is made anew for another pom.xml and where jars have gone.
+        cache: Folder for them; another pom.xml has others.
         log: What Maven says.
 
     Raises:
         Missing: Maven is not there or cannot fetch them.
     """
-    kept = cache / f"classpath-{hashlib.sha256(POM.read_bytes()).hexdigest()[:16]}.txt"
-    if kept.is_file() and all(Path(jar).is_file() for jar in kept.read_text().split(os.pathsep)):
-        return kept.read_text()
-    cache.mkdir(parents=True, exist_ok=True)
-    print("flink: Maven fetches Beam's Flink runner (150 MB where it has none of it)", file=sys.stderr)
-    partial = kept.with_name(f".partial-{os.getpid()}")
-    command = [maven(), "-B", "-f", str(POM), RESOLVE, f"-Dmdep.outputFile={partial}"]
+    made = cache / f"jars-{hashlib.sha256(POM.read_bytes()).hexdigest()[:16]}"
+    if not made.is_dir():
+        print("flink: Maven fetches Beam's Flink runner (150 MB where it has none of it)", file=sys.stderr)
+        partial = cache / f".partial-{os.getpid()}"
+        shutil.rmtree(partial, ignore_errors=True)
+        folder = partial / UNSTAGED
+        folder.mkdir(parents=True)
+        for jar in _resolve(partial / "classpath.txt", log):
+            _link(jar, folder / jar.name)
+        partial.rename(made)
+    return f"{made / UNSTAGED}/*"
+
+
+def _resolve(out: Path, log: Path) -> list[Path]:
+    """The jars of pom.xml in Maven's own store."""
+    command = [maven(), "-B", "-f", str(POM), RESOLVE, f"-Dmdep.outputFile={out}"]
     with log.open("w") as stream:
         done = subprocess.run(command, stdout=stream, stderr=subprocess.STDOUT, check=False)
     if done.returncode:
-        partial.unlink(missing_ok=True)
         raise Missing(f"Maven could not fetch the jars, exit status {done.returncode}; see {log}")
-    partial.replace(kept)
-    return kept.read_text()
+    return [Path(jar) for jar in out.read_text().split(os.pathsep)]
+
+
+def _link(jar: Path, link: Path) -> None:
+    try:
+        os.link(jar, link)
+    except OSError:  # another file system
+        shutil.copy2(jar, link)

@@ -24,6 +24,7 @@ COMMANDS = (
     "batches",
     "export",
     "compare",
+    "compile",
     "evaluate",
     "report",
     "phantom",

@@ -58,7 +58,7 @@ def scans(tmp_path_factory):
     return made
 
 
-def ingest(folder, scans, *arguments, grid=GRID):
+def ingest(folder, scans, *arguments, grid=GRID, store=None):
     """Runs the component's executor; returns the Examples folder of each plane."""
     Manifest("made up", False, "cohort", "0", grid, tuple(scans), (), ()).write(folder / "manifest")
     (folder / "folds").mkdir(parents=True)
@@ -74,7 +74,8 @@ def ingest(folder, scans, *arguments, grid=GRID):
     context = Executor.Context(
         beam_pipeline_args=[*BEAM, *arguments], tmp_dir=str(folder / "tmp"), unique_id="1"
     )
-    Executor(context).Do(inputs, outputs, {"code": "x"})
+    kept = {"store": str(store or folder / "records"), "record_code": "r1"}
+    Executor(context).Do(inputs, outputs, kept | {"code": "x"})
     return {plane: folder / plane for plane in PLANES}
 
 
@@ -93,13 +94,13 @@ def count_opened(event, arguments):
         OPENED[os.fspath(arguments[0])] += 1
 
 
-def test_three_planes_of_every_subject_from_files_that_are_opened_once(tmp_path, scans):
+def test_three_planes_of_every_subject_from_files_that_are_opened_to_know_and_to_read_them(tmp_path, scans):
     sys.addaudithook(count_opened)  # stays until the process ends, and only counts
     OPENED.clear()
     folders = ingest(tmp_path, scans)
     opened = {path: count for path, count in OPENED.items() if path.endswith(".nii.gz")}
     used = [scan for number, scan in enumerate(scans) if number % 3]
-    assert opened == {str(path): 1 for scan in used for path in (scan.image, scan.mask)}
+    assert opened == {str(path): 2 for scan in used for path in (scan.image, scan.mask)}
     written = sum(len(content) for content in contents(folders).values())
     assert 0.7 * projected_bytes(GRID, len(used)) < written < projected_bytes(GRID, len(used))
     for plane, folder in folders.items():
@@ -174,8 +175,8 @@ def test_a_disk_that_fills_up_leaves_no_half_shard(tmp_path, scans):
             ingest(tmp_path, scans)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
-    assert not list(tmp_path.glob("*/partial/*.npy"))
-    assert not list(tmp_path.glob("*/partial/sub-r001s00?.[0-9]*"))
+    assert not list(tmp_path.glob("records/partial/*"))
+    assert not [path for path in tmp_path.glob("records/r1/*") if not (path / "entry.json").is_file()]
     for shard in tmp_path.glob("*/Split-*/*"):
         assert shard.suffix == ".tfrecord"
         assert sum(1 for _ in tf.data.TFRecordDataset(str(shard))) > 0  # raises where its end is missing

@@ -67,11 +67,7 @@ def test_the_manifest_for_kubernetes_fits_its_profile_the_local_cluster_and_the_
         yaml.safe_load((flink / "flink-conf.yaml").read_text()),
         cluster["spec"]["flinkConfiguration"],
     )
-    for setting in (
-        "taskmanager.numberOfTaskSlots",
-        "restart-strategy.fixed-delay.attempts",
-        "classloader.resolve-order",
-    ):
+    for setting in ("taskmanager.numberOfTaskSlots", "restart-strategy.fixed-delay.attempts"):
         assert str(local[setting]) == there[setting]
 
 
