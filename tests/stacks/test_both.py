@@ -18,6 +18,7 @@ from tests.e2e.conftest import raxnet
 
 pytestmark = [
     pytest.mark.stacks,
+    pytest.mark.timeout(3600),  # the first test waits for all that both make
     pytest.mark.skipif(
         sys.version_info >= (3, 11), reason="this machine's own stack is today's: no two to compare"
     ),
