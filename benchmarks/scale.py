@@ -1,7 +1,7 @@
 """What a large data set asks of the steps that see all subjects at once: python benchmarks/scale.py [SUBJECTS ...].
 
-Tables of so many subjects are made up (no scans): lesion volumes as skewed as ATLAS's. Timed, each number in a process of
-its own with its peak memory: the fold map and its quality, a training's slices, one epoch's batch plan of a plane.
+Tables of so many subjects are made up (no scans): lesion volumes as skewed as ATLAS's. Timed, each number in a process
+of its own with its peak memory: the fold map and its quality, a training's slices, one epoch's batch plan of a plane.
 """
 
 from __future__ import annotations
@@ -68,7 +68,8 @@ def measured(subjects: int) -> None:
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(
         f"{subjects:6d} subjects: fold map {mapping:.1f} s, its quality {judging:.1f} s, a training's slices "
-        f"{choosing:.1f} s, an epoch's plan {planning:.2f} s ({len(plan)} batches); peak {peak:,.0f} MiB, {base:,.0f} with the tables alone",
+        f"{choosing:.1f} s, an epoch's plan {planning:.2f} s "
+        f"({len(plan)} batches); peak {peak:,.0f} MiB, {base:,.0f} with the tables alone",
         flush=True,
     )
 
