@@ -29,12 +29,12 @@ RUN python3 -m venv /opt/tools \
 COPY . .
 RUN /opt/tools/bin/uv pip install --no-cache --python /opt/venv/bin/python --no-deps --no-build-isolation -e . \
     && /opt/venv/bin/python -m compileall -q lesions reports serving trainer components pipeline \
-    && sh deploy/docker/bill_of_materials.sh
+    && sh deploy/docker/bill_of_materials.sh && rm -f /opt/venv/.lock
 
 FROM build AS build-pipeline
 RUN /opt/tools/bin/uv pip install --no-cache --python /opt/venv/bin/python --compile-bytecode --require-hashes \
        -r pyproject.toml --extra pipeline --extra kubeflow --extra register -c /tmp/cpu.lock \
-    && sh deploy/docker/bill_of_materials.sh
+    && sh deploy/docker/bill_of_materials.sh && rm -f /opt/venv/.lock
 
 FROM base AS pipeline
 LABEL org.opencontainers.image.title="raxnet-pipeline" \

@@ -167,12 +167,15 @@ def open_models(models: Path, precision: str = device.FLOAT32) -> SavedModelPred
     """Opens the newest complete version of each plane in <models>/<plane>/<version>/.
 
     Raises:
-        InputError: No such folder, no model in it, or models that do not belong together.
+        InputError: No such folder, no model in it, one that may not be read, or models that do not belong together.
     """
     models = Path(models)
     if not models.is_dir():
         raise InputError(f"{models}: no such folder of models; give one with --models")
-    found = {plane: newest for plane in PLANES if (newest := newest_version(models / plane))}
+    try:
+        found = {plane: newest for plane in PLANES if (newest := newest_version(models / plane))}
+    except PermissionError as error:
+        raise InputError(f"{error.filename}: this user may not read it; change its rights") from None
     if not found:
         inner = models / "serving_models"
         hint = f"did you mean {inner}?" if inner.is_dir() else "give another with --models"

@@ -12,6 +12,7 @@ import re
 import shlex
 import shutil
 import subprocess
+import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -262,12 +263,18 @@ def run(image, place, arguments=(), mounts=None, user=None, instead=None):
         user: Instead of the image's.
         instead: A command for the entry point, such as the health check.
     """
-    with mounted(image, place) as root:
+    top = Path(tempfile.mkdtemp(prefix="container-", dir=Path(place).parent))
+    top.chmod(0o755)
+    hosts = top.with_name(f"{top.name}.hosts")
+    hosts.write_text("127.0.0.1 localhost\n")  # as Docker writes them
+    with mounted(Stage([*image.layers, top]), place) as root:
         lines = [
             "ip link set lo up 2>/dev/null || true",
             f"mount -t proc proc {root}/proc",
             f"mount --rbind /dev {root}/dev",
         ]
+        (root / "etc/hosts").touch()
+        lines.append(f"mount --bind {hosts} {root}/etc/hosts")
         for here, (there, _) in (mounts or {}).items():
             (root / there.lstrip("/")).mkdir(parents=True, exist_ok=True)
             lines.append(f"mount --bind {here} {root}{there}")
