@@ -61,6 +61,8 @@ CODE = {
         "trainer/optimizers.py",
         "trainer/replicas.py",
         "trainer/statistics.py",
+        "trainer/steps.py",
+        "trainer/workers.py",
         "trainer/networks",
     ),
     "Export": ("trainer/signatures.py", "trainer/rearrange.py", "trainer/warmup.py", "trainer/job.py"),
