@@ -54,7 +54,7 @@ def ingest(folder, scans, arguments):
     }
     outputs = {f"examples_{p}": artifact(standard_artifacts.Examples, folder / p) for p in PLANES}
     context = Executor.Context(beam_pipeline_args=list(arguments), tmp_dir=str(folder / "tmp"), unique_id="1")
-    Executor(context).Do(inputs, outputs, {"code": "x"})
+    Executor(context).Do(inputs, outputs, {"store": str(folder / "store"), "record_code": "x", "code": "x"})
 
 
 def contents(folder):
