@@ -40,7 +40,12 @@ CODE = {
         *MEASURES,
         "components/lesion_statistics_gen.py",
     ),
-    "FoldGen": ("lesions/statistics.py", "lesions/folds.py", "components/fold_gen.py"),
+    "FoldGen": (
+        "lesions/statistics.py",
+        "lesions/balance.py",
+        "lesions/folds.py",
+        "components/fold_gen.py",
+    ),
     "Records": RECORDS,
     "NiftiExampleGen": (
         *RECORDS,
