@@ -11,6 +11,7 @@ import json
 import logging
 import shutil
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -41,6 +42,7 @@ from trainer.record_store import RecordStore, place
 
 LOCAL = "--runner=FnApiRunner"
 MOST_THREADS = 8  # beyond it they wait for Python's lock
+_LISTING = 20  # listing shards takes a twentieth of the time at most
 FAILED = ".failed"
 
 log = logging.getLogger(__name__)  # to the run's log file only
@@ -166,12 +168,15 @@ def without_kept_workers(arguments: list[str]) -> list[str]:
 
 @contextmanager
 def _progress(folder: Path, total: int) -> Iterator[None]:
-    """Says every second how many shards there are, whoever writes them."""
+    """Says every second how many shards there are, whoever writes them; of many thousands less often."""
     progress, stop = to_log("writing records"), threading.Event()
 
     def watch() -> None:
-        while not stop.wait(1.0):
+        pause = 1.0
+        while not stop.wait(pause):
+            start = time.monotonic()
             progress(len(list(folder.glob("Split-*/*.tfrecord"))), total)
+            pause = max(1.0, _LISTING * (time.monotonic() - start))
 
     watcher = threading.Thread(target=watch, daemon=True)
     watcher.start()

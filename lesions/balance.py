@@ -114,8 +114,9 @@ def _features(samples: list[Sample], subjects: int) -> np.ndarray:
     for sample in samples:
         columns += _columns(sample, subjects)
     features = np.stack(columns, axis=1)
-    # 2^16 a value: squares below 2^32, over 2^9 features and 2^11 subjects still below 2^53.
-    return np.rint(features * (2.0**16 / max(float(np.abs(features).max()), 1e-12)))
+    # 2^16 a value: squares below 2^32, over 2^9 features and 2^11 subjects still below 2^53. More subjects, fewer bits.
+    bits = min(16, (43 - (subjects - 1).bit_length()) // 2)
+    return np.rint(features * (2.0**bits / max(float(np.abs(features).max()), 1e-12)))
 
 
 def _columns(sample: Sample, subjects: int) -> list[np.ndarray]:

@@ -40,7 +40,12 @@ CODE = {
         *MEASURES,
         "components/lesion_statistics_gen.py",
     ),
-    "FoldGen": ("lesions/statistics.py", "lesions/folds.py", "components/fold_gen.py"),
+    "FoldGen": (
+        "lesions/statistics.py",
+        "lesions/balance.py",
+        "lesions/folds.py",
+        "components/fold_gen.py",
+    ),
     "Records": RECORDS,
     "NiftiExampleGen": (
         *RECORDS,
@@ -61,6 +66,8 @@ CODE = {
         "trainer/optimizers.py",
         "trainer/replicas.py",
         "trainer/statistics.py",
+        "trainer/steps.py",
+        "trainer/workers.py",
         "trainer/networks",
     ),
     "Export": ("trainer/signatures.py", "trainer/rearrange.py", "trainer/warmup.py", "trainer/job.py"),

@@ -35,6 +35,13 @@ class State:
     history: list[dict[str, Any]] = field(default_factory=list)
     network: str = ""
 
+    def add(self, row: dict[str, Any]) -> None:
+        """Counts an epoch: its row of the history, with val_loss."""
+        self.epoch += 1
+        self.history.append(row)
+        if row["val_loss"] < self.best_loss:
+            self.best_epoch, self.best_loss = self.epoch, row["val_loss"]
+
 
 def save(path: Path, variables: list[keras.Variable], state: State) -> None:
     """Writes variables and state to a temporary file, then renames it: a kill leaves the old or the new one."""

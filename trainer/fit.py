@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,21 +22,31 @@ from lesions.errors import WorkError
 from lesions.files import write_csv
 from lesions.progress import LOGGER
 from lesions.slices import Canvas
-from trainer import checkpoint, input, losses, networks, optimizers, replicas, watch
+from trainer import checkpoint, input, losses, networks, optimizers, replicas, steps, watch, workers
 from trainer.augment import augmenter
 from trainer.board import Board, shown
 from trainer.scores import scores
 from trainer.settings import TrainingSettings
-from trainer.statistics import renew_statistics
 
 log = logging.getLogger(LOGGER)
-LAST = "last.npz"
+LAST, BEST = "last.npz", "best.npz"
 VALIDATION_EPOCH = 2**31  # the validation slices' own draw of normals, the same in every epoch
 STATISTICS_EPOCH, STATISTICS_BATCH = 2**30, 8  # batch normalization's statistics: own draws; small for memory
 
 
-def build(settings: TrainingSettings, shape: tuple[int, int], padding: Canvas) -> keras.Model:
-    """Builds and compiles the network for slices of (height, width) on their canvas, from the settings' seed.
+def build(
+    settings: TrainingSettings,
+    shape: tuple[int, int],
+    padding: Canvas,
+    strategy: replicas.Strategy | None = None,
+) -> keras.Model:
+    """Builds and compiles the network for slices on their canvas, from the settings' seed.
+
+    Args:
+        settings: Of the training.
+        shape: (height, width) of the slices.
+        padding: Their canvas.
+        strategy: Of several workers; None: the settings' replicas in this process.
 
     Raises:
         InputError: More replicas than there are devices.
@@ -42,15 +54,17 @@ def build(settings: TrainingSettings, shape: tuple[int, int], padding: Canvas) -
     keras.utils.set_random_seed(settings.seed)
     keras.config.set_dtype_policy(settings.precision)
     rows, columns = padding.padded(*shape)
-    with replicas.scope(settings.replicas):
+    strategy = strategy or replicas.strategy(settings.replicas)
+    count = strategy.num_replicas_in_sync
+    with strategy.scope():
         model = networks.build(
             settings.network, rows, columns, settings.batch_norm_momentum, settings.network_options
         )
-        if settings.replicas > 1:
+        if count > 1:
             replicas.synchronize(model)
         model.compile(
             optimizer=optimizers.optimizer(settings),
-            loss=losses.get(settings.loss, replicas.over(settings.replicas)),
+            loss=losses.get(settings.loss, replicas.over(count)),
             metrics=scores(),
             jit_compile=settings.jit_compile,
         )
@@ -90,8 +104,17 @@ class Feed:
         return input.dataset(self.index, plan, self.shape, self.padding, context, augment)
 
 
-def fit(model: keras.Model, training: Feed, validation: Feed, folder: Path, name: str) -> checkpoint.State:
+def fit(
+    model: keras.Model,
+    training: Feed,
+    validation: Feed,
+    folder: Path,
+    name: str,
+    team: workers.Team | None = None,
+) -> checkpoint.State:
     """Trains until `epochs` or until `patience` epochs brought nothing; leaves the best epoch's weights in the model.
+
+    In a team that is so in the process that writes.
 
     Args:
         model: From `build`.
@@ -99,40 +122,64 @@ def fit(model: keras.Model, training: Feed, validation: Feed, folder: Path, name
         validation: The validation fold's, under the same settings.
         folder: Keeps last.npz, best.npz and history.csv; a later call goes on from there, also to more epochs.
         name: For log lines.
+        team: The processes that train together, of which the first alone writes; None: only this one.
 
     Returns:
         The state after the last epoch.
 
     Raises:
         WorkError: Another process trains in `folder`; it has a checkpoint of another network; or the loss is no
-            number.
+            number; or the team's others train something else.
     """
     settings = training.settings
-    with _only_writer(folder):
-        everything = model.variables + model.optimizer.variables
-        last, best = folder / LAST, folder / "best.npz"
-        state = checkpoint.State(network=settings.architecture)
-        if last.exists():
-            state = checkpoint.load(last, everything, settings.architecture)
-            if not finished(state, settings):
-                log.info("%s: goes on after epoch %d", name, state.epoch)
-        held_out = validation.batches(validation.plan(VALIDATION_EPOCH))
+    writes = team is None or team.chief
+    with _only_writer(folder) if writes else nullcontext():
+        state = _resumed(model, settings, folder, name)
+        if team:
+            same = {"epochs": settings.epochs, "patience": settings.patience, "last checkpoint": state.epoch}
+            team.agree(training=zlib.crc32(folder.name.encode()), **same)
         board = None
+        if settings.tensorboard and writes and not finished(state, settings):
+            board = _board(folder / "tensorboard", validation, name)
+        goes = steps.of(model)
+        validate = partial(goes.evaluate, validation, validation.plan(VALIDATION_EPOCH))
         while not finished(state, settings):
-            row = _epoch(model, training, held_out, state, name)
-            state.epoch += 1
-            state.history.append(row)
-            if row["val_loss"] < state.best_loss:
-                state.best_epoch, state.best_loss = state.epoch, row["val_loss"]
-                checkpoint.save(best, model.variables, state)
-            checkpoint.save(last, everything, state)
-            write_history(folder / "history.csv", state.history)
-            if settings.tensorboard:
-                board = board or _board(folder / "tensorboard", validation, name)
+            row = _epoch(model, goes, training, validate, state, name)
+            state.add(row)
+            if writes:
+                _keep(model, state, folder)
+            if board:
                 board.write(row, model)
             log.info("%s: %s", name, _line(row, settings.epochs, state.best_epoch))
-        checkpoint.load(best, model.variables, settings.architecture)
+        if team:
+            team.agree(end=state.epoch)  # nobody leaves before the last checkpoint is written
+        if writes:
+            checkpoint.load(folder / BEST, model.variables, settings.architecture)
         return state
+
+
+def _resumed(model: keras.Model, settings: TrainingSettings, folder: Path, name: str) -> checkpoint.State:
+    """Where the training stands, its variables put back."""
+    last = folder / LAST
+    if not last.exists():
+        return checkpoint.State(network=settings.architecture)
+    state = checkpoint.load(last, _everything(model), settings.architecture)
+    if not finished(state, settings):
+        log.info("%s: goes on after epoch %d", name, state.epoch)
+    return state
+
+
+def _keep(model: keras.Model, state: checkpoint.State, folder: Path) -> None:
+    """Writes what the last epoch brought."""
+    if state.best_epoch == state.epoch:
+        checkpoint.save(folder / BEST, model.variables, state)
+    checkpoint.save(folder / LAST, _everything(model), state)
+    write_history(folder / "history.csv", state.history)
+
+
+def _everything(model: keras.Model) -> list[keras.Variable]:
+    """All that an epoch changes."""
+    return list(model.variables + model.optimizer.variables)
 
 
 def _board(folder: Path, validation: Feed, name: str) -> Board:
@@ -169,7 +216,12 @@ def _only_writer(folder: Path) -> Iterator[None]:
 
 
 def _epoch(
-    model: keras.Model, training: Feed, held_out: tf.data.Dataset, state: checkpoint.State, name: str
+    model: keras.Model,
+    goes: steps.Steps,
+    training: Feed,
+    validate: Callable[[], dict[str, float]],
+    state: checkpoint.State,
+    name: str,
 ) -> dict[str, Any]:
     """Trains and validates one epoch; returns its row of the history."""
     start = time.perf_counter()
@@ -182,21 +234,16 @@ def _epoch(
         watch.Finite(training.index, plan, name, epoch),
         watch.Steps(f"{name}, epoch {epoch + 1}", len(plan)),
     ]
-    history = model.fit(training.batches(plan, epoch), epochs=1, verbose=0, callbacks=watched).history
+    row = {"epoch": epoch + 1} | goes.train(training, plan, epoch, watched)
     slices = sum(len(batch) for batch in plan)
     speed = slices / (time.perf_counter() - start)
     if settings.batch_norm_slices:
         drawn = input.plan(training.index, STATISTICS_BATCH, settings.seed, STATISTICS_EPOCH + epoch)
-        renew_statistics(
-            model, training.batches(drawn[: max(1, settings.batch_norm_slices // STATISTICS_BATCH)])
-        )
-    row = {"epoch": epoch + 1} | {key: float(values[0]) for key, values in history.items()}
-    row |= {
-        f"val_{key}": float(v) for key, v in model.evaluate(held_out, verbose=0, return_dict=True).items()
-    }
+        goes.renew(training, drawn[: max(1, settings.batch_norm_slices // STATISTICS_BATCH)])
+    row |= {f"val_{key}": value for key, value in validate().items()}
     if not np.isfinite(row["val_loss"]):
         raise WorkError(f"{name}: the validation loss of epoch {epoch + 1} is no number; lower learning_rate")
-    row["learning_rate"] = float(model.optimizer.learning_rate)
+    row["learning_rate"] = float(tf.convert_to_tensor(model.optimizer.learning_rate))
     row |= {"steps": len(plan), "slices": slices, "slices_per_second": speed}
     row["seconds"] = time.perf_counter() - start
     return row

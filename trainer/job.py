@@ -17,7 +17,7 @@ from lesions.grid import Grid, grid_from_json
 from lesions.progress import LOGGER
 from lesions.provenance import ModelCard
 from lesions.slices import canvas, slice_shape
-from trainer import checkpoint, fit, input, networks, signatures
+from trainer import checkpoint, fit, input, networks, signatures, workers
 from trainer.settings import FREE, TrainingSettings
 
 log = logging.getLogger(LOGGER)
@@ -102,11 +102,12 @@ class Training:
         return trained, held_out
 
 
-def train(training: Training) -> tuple[keras.Model, checkpoint.State]:
+def train(training: Training, team: workers.Team | None = None) -> tuple[keras.Model, checkpoint.State]:
     """Trains, or goes on training, to the end; a finished training is only loaded.
 
     Args:
         training: What to train.
+        team: The processes that train it together; None: only this one.
 
     Returns:
         The network with the best epoch's weights, and the state after the last epoch.
@@ -114,9 +115,20 @@ def train(training: Training) -> tuple[keras.Model, checkpoint.State]:
     Raises:
         WorkError: Another process trains it, or it failed.
     """
+    if team:
+        with team.watched():
+            return _trained(training, team)
+    model, state = _trained(training, None)
+    if training.settings.replicas > 1:  # finished now, so it is only loaded: onto one device, to be exported
+        return train(replace(training, settings=replace(training.settings, replicas=1)))
+    return model, state
+
+
+def _trained(training: Training, team: workers.Team | None) -> tuple[keras.Model, checkpoint.State]:
+    """On all the devices that it is to be trained on."""
     settings = training.settings
     fed, held_out = training.feeds()
-    model = fit.build(settings, fed.shape, fed.padding)
+    model = fit.build(settings, fed.shape, fed.padding, team.strategy if team else None)
     if not training.finished:
         log.info(
             "%s: %s, %d parameters, %d subjects and %d slices with lesion, validated on %d subjects",
@@ -127,10 +139,7 @@ def train(training: Training) -> tuple[keras.Model, checkpoint.State]:
             int((fed.index.rows["category"] > 0).sum()),
             len(held_out.index.subjects),
         )
-    state = fit.fit(model, fed, held_out, training.folder, training.name)
-    if settings.replicas > 1:  # finished now, so it is only loaded: onto one device, to be exported
-        return train(replace(training, settings=replace(settings, replicas=1)))
-    return model, state
+    return model, fit.fit(model, fed, held_out, training.folder, training.name, team)
 
 
 def export(training: Training, model: keras.Model, state: checkpoint.State, output: Path) -> ModelCard:

@@ -108,13 +108,8 @@ def get(name: str, over: Over = BATCH) -> Loss:
     """
     if name not in LOSSES:
         raise ValueError(f"loss: {name!r} is not among {', '.join(sorted(LOSSES))}")
-    loss = LOSSES[name]
-    if over is BATCH:
-        return loss
-
-    @functools.wraps(loss)
-    def bound(truth: Tensor, probability: Tensor) -> Tensor:
-        # Keras adds up the devices' gradients, and divides a loss with an axis by their number, a plain number not.
-        return ops.reshape(loss(truth, probability, over), (1,))
-
-    return bound
+    return (
+        LOSSES[name]
+        if over is BATCH
+        else functools.wraps(LOSSES[name])(functools.partial(LOSSES[name], over=over))
+    )

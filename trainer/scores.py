@@ -9,6 +9,22 @@ from keras import ops
 
 THRESHOLD = 0.5
 SMOOTHING = 1.0
+KINDS = ("dice", "recall", "precision")
+
+
+def counts(truth: Any, probability: Any) -> tuple[Any, Any, Any]:
+    """True positives, false positives and false negatives of a batch's pixels."""
+    truth = ops.cast(truth, "float32")
+    predicted = ops.cast(probability > THRESHOLD, "float32")
+    tp = ops.sum(truth * predicted)
+    return tp, ops.sum(predicted) - tp, ops.sum(truth) - tp
+
+
+def score(kind: str, tp: Any, fp: Any, fn: Any) -> Any:
+    """Dice, recall or precision from counts."""
+    below = {"dice": tp + 0.5 * (fp + fn), "recall": tp + fn, "precision": tp + fp}[kind]
+    smoothing = 0.5 * SMOOTHING if kind == "dice" else SMOOTHING
+    return (tp + smoothing) / (below + smoothing)
 
 
 @keras.saving.register_keras_serializable("raxnet")
@@ -28,19 +44,14 @@ class PooledScore(keras.metrics.Metric):
 
     def update_state(self, truth: Any, probability: Any, sample_weight: Any = None) -> None:
         """Adds a batch's counts."""
-        truth = ops.cast(truth, "float32")
-        predicted = ops.cast(probability > THRESHOLD, "float32")
-        tp = ops.sum(truth * predicted)
+        tp, fp, fn = counts(truth, probability)
         self.tp.assign_add(tp)
-        self.fp.assign_add(ops.sum(predicted) - tp)
-        self.fn.assign_add(ops.sum(truth) - tp)
+        self.fp.assign_add(fp)
+        self.fn.assign_add(fn)
 
     def result(self) -> Any:
         """The score so far."""
-        tp, fp, fn = self.tp, self.fp, self.fn
-        below = {"dice": tp + 0.5 * (fp + fn), "recall": tp + fn, "precision": tp + fp}[self.kind]
-        smoothing = 0.5 * SMOOTHING if self.kind == "dice" else SMOOTHING
-        return (tp + smoothing) / (below + smoothing)
+        return score(self.kind, self.tp, self.fp, self.fn)
 
     def get_config(self) -> dict[str, Any]:
         """For saving: the kind is the only argument."""
@@ -49,4 +60,4 @@ class PooledScore(keras.metrics.Metric):
 
 def scores() -> list[keras.metrics.Metric]:
     """Fresh Dice, recall and precision."""
-    return [PooledScore(kind) for kind in ("dice", "recall", "precision")]
+    return [PooledScore(kind) for kind in KINDS]

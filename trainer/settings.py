@@ -70,7 +70,7 @@ class TrainingSettings:
         augmentation: Random changes of the training slices.
         precision: A Keras dtype policy; mixed_bfloat16 where the processor has it, mixed_float16 on GPUs only.
         jit_compile: Compile the step with XLA; for GPUs.
-        replicas: GPUs that share each batch; losses and batch normalization are those of the whole batch.
+        replicas: GPUs of each machine that share a batch; losses and batch normalization are those of the whole batch.
         tensorboard: Write TensorBoard's log of every epoch, with some validation slices as images.
         seed: Of weights, batches and augmentation.
     """

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import keras
@@ -18,11 +19,23 @@ def renew_statistics(model: keras.Model, batches: Iterable[Any]) -> None:
         model: Any network; only its BatchNormalization layers' averages change.
         batches: (image, mask) of training slices.
     """
+    for number, (image, _) in enumerate(batches):
+        with weighing(model, share(number)):
+            model(image, training=True)
+
+
+def share(number: int) -> float:
+    """What the batches so far, counted from 0, weigh in the mean over all and the next one."""
+    return number / (number + 1)
+
+
+@contextmanager
+def weighing(model: keras.Model, momentum: Any) -> Iterator[None]:
+    """While the running averages weigh `momentum`."""
     layers = [layer for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization)]
     momenta = [layer.momentum for layer in layers]
-    for number, (image, _) in enumerate(batches):
-        for layer in layers:
-            layer.momentum = number / (number + 1)  # the running average becomes the mean over all batches
-        model(image, training=True)
-    for layer, momentum in zip(layers, momenta, strict=True):
+    for layer in layers:
         layer.momentum = momentum
+    yield
+    for layer, own in zip(layers, momenta, strict=True):
+        layer.momentum = own

@@ -46,10 +46,10 @@ make_root() {
 }
 
 copy_tree() {  # what git has or would have, as a clone would; in this call's own memory, so that calls may run side by side
-    mkdir -p "$root/raxnet" "$root/shared"
-    mount -t tmpfs tmpfs "$root/raxnet"
+    mkdir -p "$root/tree" "$root/shared"
+    mount -t tmpfs tmpfs "$root/tree"
     (cd "$tree" && git ls-files -z --cached --others --exclude-standard | tar -c --null --ignore-failed-read -T - 2>/dev/null) \
-        | tar -x -C "$root/raxnet"
+        | tar -x -C "$root/tree"
     shared=${RAXNET_SHARED:-$tree/../shared}
     [ ! -d "$shared" ] || mount --bind -o ro "$shared" "$root/shared"
 }
@@ -66,7 +66,7 @@ connect() {
 
 inside() {
     chroot "$root" /usr/bin/env -i HOME=/root PATH=/usr/local/bin:/usr/bin:/bin LANG=C.UTF-8 VENV=/venv TERM="${TERM:-dumb}" \
-        SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt sh -c 'cd /raxnet && exec ./dev "$@"' dev "$@"
+        SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt sh -c 'cd /tree && exec ./dev "$@"' dev "$@"
 }
 
 exchange() {  # after connect, whose /tmp would hide it

@@ -34,7 +34,7 @@ training:
   batch_norm_momentum: 0.99
   batch_norm_slices: 0       # above 0: training slices over which the statistics are computed anew after each epoch
   precision: float32         # mixed_float16 on a GPU, mixed_bfloat16 on a processor that has it
-  replicas: 1                # GPUs that share each batch
+  replicas: 1                # GPUs of a machine that share each batch
   tensorboard: false         # true: a log beside the checkpoints, with validation slices as images
   # augmentation: {{flip: true, shift: 0.05, rotation: 10, zoom: 0.1, gamma: 0.2}}  # all off unless set
 fusion: {{rule: mean, threshold: 0.5}}

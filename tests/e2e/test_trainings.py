@@ -1,6 +1,8 @@
 """Trainings outside the DAG: side by side, on another machine, and when one of them is killed."""
 
 import json
+import os
+import shutil
 import subprocess
 import sys
 import time
@@ -14,6 +16,7 @@ from pipeline.config import load
 from pipeline.trainings import prepared as prepared_records
 from pipeline.trainings import training as training_of
 from tests.e2e.conftest import TRAINING, executed, raxnet, run, write_config
+from tests.ports import addresses
 
 pytestmark = pytest.mark.slow
 PLANES = ["axial", "coronal"]
@@ -117,6 +120,49 @@ def test_a_failed_fold_is_recorded_and_the_others_are_evaluated(prepared, phanto
     chosen = max(root.glob("artifacts/FoldSelector_axial/selection/*"), key=lambda path: int(path.name))
     assert table.index[table["best"]] == [json.loads((chosen / "selection.json").read_text())["fold"]]
     assert len(list(root.glob("checkpoints/axial/fold_*/*/best.npz"))) >= 3  # weights of every fold
+
+
+def test_two_workers_train_one_fold_together(prepared, phantom):
+    """RAX-Net, as a user starts it; the curve is that of the training without workers."""
+    config, root, _ = prepared
+    training = TRAINING | {"epochs": 1, "optimizer": "sgd", "learning_rate": 0.01, "seed": 9}
+    config = write_config(
+        config.with_name("workers.yaml"), phantom, root, planes=["axial"], training=training
+    )
+    curves = {}
+    for hosts in ([], addresses(2)):
+        workers = [_worker(config, hosts, number) for number in range(max(1, len(hosts)))]
+        said = [worker.communicate(timeout=600)[1] for worker in workers]
+        assert [worker.returncode for worker in workers] == [0] * len(workers), said
+        history = max(
+            root.glob("checkpoints/axial/fold_1/*/history.csv"), key=lambda path: path.stat().st_mtime
+        )
+        curves[len(workers)] = pd.read_csv(history)[["loss", "val_loss"]]
+        shutil.rmtree(history.parent)
+    pd.testing.assert_frame_equal(curves[2], curves[1], rtol=1e-2)
+    assert len(list((root / "logs").glob("train-axial-1-worker1-*.log"))) == 1
+
+    bad = _worker(config, ["nowhere", "else"], 0)
+    assert "TF_CONFIG: an address must be host:port, found 'nowhere'" in bad.communicate(timeout=300)[1]
+    assert bad.returncode == 2
+
+
+def _worker(config, hosts, number):
+    """`raxnet train` with TF_CONFIG, where there are hosts."""
+    named = {"cluster": {"worker": hosts}, "task": {"type": "worker", "index": number}}
+    environment = os.environ | ({"TF_CONFIG": json.dumps(named)} if hosts else {})
+    command = [
+        sys.executable,
+        "-m",
+        "pipeline.cli.main",
+        "train",
+        str(config),
+        "--plane",
+        "axial",
+        "--fold",
+        "1",
+    ]
+    return subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment)
 
 
 def test_records_of_another_split_are_not_trained_on(prepared, phantom):

@@ -168,6 +168,17 @@ def test_features_are_whole_and_sum_to_nothing():
     assert np.abs(features.sum(axis=0)).max() <= 25
 
 
+@pytest.mark.parametrize("subjects", [2, 2048, 2049, 65_536])
+def test_products_of_features_are_exact_for_any_number_of_subjects(subjects):
+    """The largest sum that the search can meet, of 2^9 features and all subjects, is below 2^53."""
+    rng = np.random.default_rng(0)
+    sizes = rng.integers(1, 5000, subjects)
+    features = _features([Sample(np.arange(subjects), sizes, size_category(sizes, "axial", None))], subjects)
+    assert features.shape[1] < 2**9
+    assert 2**9 * subjects * int(np.abs(features).max()) ** 2 < 2**53
+    assert np.abs(features).max() >= 2**13
+
+
 def test_labels_keep_subjects_apart():
     rng = np.random.default_rng(0)
     sizes = rng.integers(1, 5000, 900)

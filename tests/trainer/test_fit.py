@@ -17,7 +17,7 @@ import tensorflow as tf
 from lesions.errors import WorkError
 from lesions.slices import canvas, slice_shape
 from tests.trainer.conftest import GRID
-from trainer import fit, input, losses
+from trainer import fit, input, losses, steps
 from trainer.networks import NETWORKS, Network
 from trainer.settings import AugmentationSettings, TrainingSettings
 from trainer.statistics import renew_statistics
@@ -137,7 +137,7 @@ def test_statistics_are_of_as_many_slices_as_asked_for(examples, tmp_path, monke
     def counted(model, batches):
         seen.append(sum(len(image) for image, _ in batches))
 
-    monkeypatch.setattr(fit, "renew_statistics", counted)
+    monkeypatch.setattr(steps, "renew_statistics", counted)
     train(examples, tmp_path, epochs=2, batch_norm_slices=asked)
     assert seen == [asked, asked]
 
