@@ -15,6 +15,7 @@ import pytest
 from lesions.grid import template_grid
 from lesions.phantom import make_subject
 from lesions.slices import PLANES
+from pipeline.kubeflow_settings import KubeflowSettings
 from tests.deploy import image as images
 from tests.e2e.test_small_installation import STEP, card_of, models, network_of
 from trainer import keras2_config
@@ -195,6 +196,45 @@ def test_the_bill_of_materials_names_what_is_there(built, start):
     done = start(instead=["cat", "/opt/raxnet/licenses.txt"])
     assert "NiiVue (serving/web/static/vendor)\t0.69.0\tBSD-2-Clause" in done.stdout
     assert done.stdout.count("\n") > len(listed)
+
+
+def test_the_pipelines_image_carries_out_a_step_of_kubeflow(built, tmp_path):
+    out = writable(tmp_path / "store", built.image.user)
+    generator = "components.hyperparameters_gen.HyperparametersGen_Executor"
+    artifact = {
+        "name": "h",
+        "uri": "minio://b/h",
+        "type": {"instanceSchema": "title: tfx.HyperParameters\ntype: object\n"},
+    }
+    invocation = {
+        "inputs": {"parameterValues": {"epochs": 3.0, "batch_size": 8.0, "code": "c"}},
+        "outputs": {
+            "artifacts": {"hyperparameters": {"artifacts": [artifact]}},
+            "outputFile": "/store/outputs/metadata.json",
+        },
+    }
+    parameters = {"epochs": "NUMBER_INTEGER", "batch_size": "NUMBER_INTEGER", "code": "STRING"}
+    spec = {"parameters": {name: {"parameterType": kind} for name, kind in parameters.items()}}
+    words = ["python", "-m", "pipeline.kubeflow_step", "--executor_class_path", generator]
+    words += ["--json_serialized_invocation_args", json.dumps(invocation)]
+    words += ["--json_serialized_inputs_spec_args", json.dumps(spec)]
+    image = built.stages["pipeline"]
+    print("pipeline's image, base, in MB:", images.size_mb(image))
+    step = ["env", "ARTIFACT_LOCAL_PATH=/store", *words]
+    done = images.run(image, built.folder / "running", mounts={out: ("/store", "rw")}, instead=step)
+    assert done.returncode == 0, done.stderr
+    assert json.loads((out / "minio/b/h/hyperparameters.json").read_text()) == {"epochs": 3, "batch_size": 8}
+    told = json.loads((out / "outputs/metadata.json").read_text())["artifacts"]["hyperparameters"][
+        "artifacts"
+    ]
+    assert told[0]["uri"] == "minio://b/h"
+    settings = KubeflowSettings()
+    assert (
+        images.run(
+            image, built.folder / "running", instead=["test", "-f", f"{settings.home}/schema/schema.pbtxt"]
+        ).returncode
+        == 0
+    )
 
 
 def test_labels_and_entry_point(built):
