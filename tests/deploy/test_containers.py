@@ -30,7 +30,7 @@ OTHER = "12345:12345"
 def built(tmp_path_factory):
     """The small image."""
     if reason := images.unavailable():
-        assert "CI" not in os.environ, f"images must be made in CI: {reason}"
+        assert "RAXNET_REQUIRE_IMAGES" not in os.environ, f"images must be made here: {reason}"
         pytest.skip(reason)
     folder = tmp_path_factory.mktemp("image")
     build = images.Build(ROOT, folder, "raxnet")
