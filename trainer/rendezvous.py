@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from lesions.errors import InputError, WorkError
 from trainer.tf_config import Cluster
 
-GO = b"go\n"
+HEARD, HERE, GO = b"heard\n", b"here\n", b"go\n"
 PAUSE = 0.2  # seconds between two looks
 GRACE = 3.0  # seconds that the others wait longer than the first, who alone knows who is missing
 
@@ -53,7 +53,7 @@ def _gather(cluster: Cluster, end: float) -> list[int]:
                 connection = opened.enter_context(listening.accept()[0])
                 connection.settimeout(PAUSE)
                 number = _numbered(connection.recv(4096), cluster)
-                if number in others:
+                if number in others and _answers(connection):
                     waiting[number] = connection  # who was there before has died, or he would not come again
             waiting = {number: one for number, one in waiting.items() if _there(one)}
         for connection in waiting.values():
@@ -70,6 +70,8 @@ def _report(cluster: Cluster, end: float) -> list[int]:
         ):
             first.sendall(_hello(cluster, cluster.number))
             first.settimeout(max(PAUSE, end - time.monotonic()))
+            if first.recv(len(HEARD)) == HEARD:
+                first.sendall(HERE)
             if first.recv(len(GO)) == GO:
                 return []
         time.sleep(PAUSE)
@@ -84,6 +86,12 @@ def _numbered(said: bytes, cluster: Cluster) -> int | None:
     """Who says so; None: nobody of this cluster."""
     every = {_hello(cluster, number): number for number in range(len(cluster.addresses))}
     return every.get(said)
+
+
+def _answers(connection: socket.socket) -> bool:
+    """Whether who said its name is still there to hear it: it may have died after saying it."""
+    connection.sendall(HEARD)
+    return connection.recv(len(HERE)) == HERE
 
 
 def _there(connection: socket.socket) -> bool:

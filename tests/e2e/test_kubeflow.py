@@ -11,7 +11,7 @@ import yaml
 
 from lesions.slices import slice_shape
 from serving.predictor import SavedModelPredictor, open_models
-from tests.e2e.conftest import raxnet, run, write_config
+from tests.e2e.conftest import SETTINGS, raxnet, run, write_config
 from tests.e2e.kubeflow_cluster import ROOT, Cluster
 
 pytestmark = pytest.mark.slow
@@ -26,7 +26,7 @@ def compiled(folder, data, root, **settings):
         "mount": str(data.parents[-2]),
         "trainer_gpus": 1,
     } | settings
-    config = write_config(folder / "run.yaml", data, root)
+    config = write_config(folder / "run.yaml", data, root, training=SETTINGS["training"] | {"epochs": 2})
     config.write_text(config.read_text() + "\n" + yaml.safe_dump({"kubeflow": kubeflow}))
     done = raxnet("compile", config, folder / "pipeline.yaml")
     return config, folder / "pipeline.yaml", done
@@ -38,7 +38,7 @@ def cluster(phantom, tmp_path_factory):
     folder = tmp_path_factory.mktemp("kubeflow")
     _, file, done = compiled(folder, phantom, folder / "volume")
     assert done.returncode == 0, done.stderr
-    made = Cluster(file, folder)
+    made = Cluster(file, folder, {"epochs": SETTINGS["training"]["epochs"]})
     made.order, made.root = made.run(), folder / "volume"
     return made
 
@@ -60,7 +60,7 @@ def test_kubeflows_own_loader_reads_it(cluster, tmp_path):
     (tmp_path / "spec.yaml").write_text(yaml.safe_dump(cluster.spec))
     loaded = kfp.components.load_component_from_file(str(tmp_path / "spec.yaml"))
     assert set(loaded.component_spec.inputs) == {"data", "epochs", "batch_size"}
-    assert loaded.component_spec.inputs["epochs"].default is not None
+    assert loaded.component_spec.inputs["epochs"].default == 2
 
 
 def test_every_step_ran_and_the_models_are_pushed(cluster):

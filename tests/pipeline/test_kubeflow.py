@@ -104,7 +104,10 @@ def test_the_step_that_looks_at_the_data_is_never_taken_from_the_cache(written):
 
 
 def test_no_folder_of_this_machine_is_compiled_in(written):
-    assert str(Path(kubeflow_runner.__file__).parents[1]) not in json.dumps(written)
+    here = Path(kubeflow_runner.__file__).parents[1]
+    if here in {Path("/raxnet"), Path("/opt/raxnet")}:
+        pytest.skip("this tree lies where the image has it, or its data")
+    assert str(here) not in json.dumps(written)
 
 
 @pytest.mark.parametrize(

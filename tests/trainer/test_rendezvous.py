@@ -46,7 +46,7 @@ def test_strangers_and_those_who_died_waiting_do_not_count():
     stop = threading.Event()
 
     def disturb():
-        """Says nothing, nonsense, or that it is worker 1 before it leaves; again and again."""
+        """Says nothing, nonsense, or that it is worker 1 before it leaves a moment later; again and again."""
         place = rendezvous._place(hosts[0])
         for said in [b"", b"GET / HTTP/1.1\r\n\r\n", rendezvous._hello(Cluster(tuple(hosts), 1), 1)] * 100:
             if stop.wait(0.01):
@@ -54,6 +54,7 @@ def test_strangers_and_those_who_died_waiting_do_not_count():
             try:
                 with socket.create_connection(place, 0.2) as stranger:
                     stranger.sendall(said)
+                    stop.wait(0.02)
             except OSError:
                 pass
 
