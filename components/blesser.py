@@ -15,9 +15,9 @@ from components import artifacts
 from components.baseline import Comparison, compare, lesion_dice
 from components.blessing import Gate, bless
 from components.fold_selector import read_counts, read_selection
-from components.release import newest_release
 from lesions.files import read_table, write_csv
 from lesions.slices import PLANES
+from serving.releases import newest_release
 
 GATES, RELEASED = "gates.csv", "released.csv"
 

@@ -2,8 +2,6 @@
 
 import json
 import logging
-import os
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +15,7 @@ from lesions.progress import LOGGER
 from lesions.provenance import read_card
 from lesions.slices import PLANES
 from serving.predictor import folder_digest
+from serving.releases import RELEASES, publish
 
 log = logging.getLogger(LOGGER)
 
@@ -52,7 +51,7 @@ def Release(
     if all(pushed.values()):
         summary = pd.read_csv(Path(evaluation.uri) / "summary.csv")
         content = describe({plane: Path(folder) for plane, folder in pushed.items()}, summary)
-        content["id"] = publish(content, Path(serving_models) / "releases")
+        content = publish(content, Path(serving_models) / RELEASES)
         log.info(
             "released %s: %s",
             content["id"],
@@ -82,29 +81,3 @@ def describe(folders: dict[str, Path], summary: pd.DataFrame) -> dict[str, Any]:
         }
     metrics = summary.set_index("prediction").to_dict(orient="index")
     return {"released": True, "models": models, "holdout": metrics}
-
-
-def newest_release(serving_models: Path) -> dict[str, Any] | None:
-    """The content of the release made last, None where nothing was released yet."""
-    found = [json.loads(path.read_text()) for path in (serving_models / "releases").glob("*.json")]
-    return max(
-        found, key=lambda content: (content["created"], len(content["id"]), content["id"]), default=None
-    )
-
-
-def publish(content: dict[str, Any], releases: Path) -> str:
-    """Writes a release under a new id: to a temporary name, then linked, so that no id is ever overwritten."""
-    releases.mkdir(parents=True, exist_ok=True)
-    stamp, number = datetime.now(timezone.utc), 0
-    partial = releases / f".partial-{os.getpid()}"
-    while True:
-        name = stamp.strftime("%Y%m%dT%H%M%SZ") + (f"-{number}" if number else "")
-        partial.write_text(json.dumps(content | {"id": name, "created": stamp.isoformat()}, indent=2) + "\n")
-        try:
-            os.link(partial, releases / f"{name}.json")
-        except FileExistsError:
-            number += 1
-            continue
-        finally:
-            partial.unlink()
-        return name

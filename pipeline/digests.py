@@ -115,10 +115,10 @@ CODE = {
         "lesions/metrics.py",
         "components/baseline.py",
         "components/blessing.py",
-        "components/release.py",
+        "serving/releases.py",
         "components/blesser.py",
     ),
-    "Release": ("components/release.py",),
+    "Release": ("serving/releases.py", "components/release.py"),
     "ReportGen": (
         "reports",
         "lesions/metadata.py",

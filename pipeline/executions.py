@@ -13,9 +13,19 @@ from pathlib import Path
 from typing import Any
 
 from lesions.errors import InputError, WorkError
+from pipeline.config import DATABASE
 
+LAST = "ReportGen"  # the node that ends a run
 EXECUTED, CACHED = "executed", "cached"
 _WORDS = {"COMPLETE": EXECUTED, "CACHED": CACHED}
+
+
+def database_of(root: Path) -> Path:
+    """The metadata of a root's runs. Raises InputError where there are none."""
+    database = root / DATABASE
+    if not database.is_file():
+        raise InputError(f"{root}: no run here ({DATABASE} is missing); name the root of a run")
+    return database
 
 
 def states(database: Path, nodes: Iterable[str]) -> dict[str, str]:
@@ -68,12 +78,11 @@ def outputs(database: Path, nodes: Iterable[str]) -> dict[str, dict[str, Path]]:
     return found
 
 
-def finished(database: Path, last: str) -> dict[str, Node]:
+def finished(database: Path) -> dict[str, Node]:
     """The nodes of the newest run that came to its end.
 
     Args:
         database: SQLite file of ML Metadata.
-        last: The node that ends a run.
 
     Returns:
         Name -> node; empty where no run came to its end.
@@ -81,20 +90,79 @@ def finished(database: Path, last: str) -> dict[str, Node]:
     Raises:
         InputError: The file is no such database.
     """
-    from ml_metadata.errors import StatusError
+    with _newest_run(database, LAST) as (store, executions):
+        return {
+            _node(store, execution): Node(dict(_outputs(store, execution)), _parameters(execution))
+            for execution in executions
+            if _state(execution) in _WORDS
+        }
 
-    try:
-        with _newest_run(database, last) as (store, executions):
-            return {
-                _node(store, execution): Node(dict(_outputs(store, execution)), _parameters(execution))
-                for execution in executions
-                if _state(execution) in _WORDS
-            }
-    except (StatusError, RuntimeError) as error:
-        reason = str(error).split(" query:")[0]  # else all of an SQL statement
-        raise InputError(
-            f"{database}: not readable as metadata of a run ({reason}); name the root of a run"
-        ) from None
+
+@dataclass(frozen=True)
+class Kept:
+    """The newest complete runs, and all that was begun since the oldest of them.
+
+    Attributes:
+        first: Number of the oldest one's first execution; executions and their folders are numbered upward.
+        began: When that was, in seconds since 1970.
+        artifacts: What they read and wrote, as `tail` has it.
+    """
+
+    first: int
+    began: float
+    artifacts: frozenset[tuple[str, ...]]
+
+
+def tail(folder: Path) -> tuple[str, ...]:
+    """Node, output and number of an artifact's folder: the same wherever its root is moved."""
+    return folder.parts[-3:]
+
+
+def kept(database: Path, count: int) -> Kept | None:
+    """The newest complete runs; those that ended in the same artifact, as where nothing had changed, are one.
+
+    Args:
+        database: SQLite file of ML Metadata.
+        count: So many, 1 or more.
+
+    Returns:
+        None where there are not so many.
+
+    Raises:
+        InputError: The file is no such database.
+    """
+    with _opened(database) as store:
+        runs, ends = [], set()
+        for executions in _runs(store):
+            runs.append(executions)
+            ended = [e for e in executions if _node(store, e) == LAST and _state(e) in _WORDS]
+            ends |= {tail(folder) for e in ended for _, folder in _outputs(store, e)}
+            if ended and len(ends) == count:
+                break
+        else:
+            return None
+        numbers = [execution.id for executions in runs for execution in executions]
+        ids = {event.artifact_id for event in store.get_events_by_execution_ids(numbers)}
+        artifacts = frozenset(tail(Path(artifact.uri)) for artifact in store.get_artifacts_by_id(list(ids)))
+        oldest = runs[-1][0]
+        return Kept(oldest.id, oldest.create_time_since_epoch / 1000, artifacts)
+
+
+def forget(database: Path, folders: Iterable[Path]) -> None:
+    """Marks the artifacts of some folders as deleted.
+
+    Args:
+        database: SQLite file of ML Metadata.
+        folders: Of artifacts.
+    """
+    from ml_metadata.proto import metadata_store_pb2 as pb
+
+    gone = {tail(folder) for folder in folders}
+    with _opened(database, write=True) as store:
+        found = [artifact for artifact in store.get_artifacts() if tail(Path(artifact.uri)) in gone]
+        for artifact in found:
+            artifact.state = pb.Artifact.DELETED
+        store.put_artifacts(found)
 
 
 @contextmanager
@@ -105,20 +173,38 @@ def _newest_run(database: Path, last: str = "") -> Iterator[tuple[Any, list[Any]
         database: SQLite file of ML Metadata.
         last: Of the newest run in which this node succeeded; without one there are no executions.
     """
+    with _opened(database) as store:
+        for executions in _runs(store):
+            if not last or any(_node(store, e) == last and _state(e) in _WORDS for e in executions):
+                yield store, executions
+                return
+        yield store, []
+
+
+@contextmanager
+def _opened(database: Path, write: bool = False) -> Iterator[Any]:
+    """The store. Raises InputError where the file is no such database."""
+    from ml_metadata.errors import StatusError
     from ml_metadata.metadata_store import metadata_store
     from ml_metadata.proto import metadata_store_pb2 as pb
 
     connection = pb.ConnectionConfig()
     connection.sqlite.filename_uri = str(database)
-    connection.sqlite.connection_mode = pb.SqliteMetadataSourceConfig.READONLY
-    store = metadata_store.MetadataStore(connection)
-    runs = sorted(store.get_contexts_by_type("pipeline_run"), key=lambda context: -context.id)
-    for run in runs:
-        executions = sorted(store.get_executions_by_context(run.id), key=lambda execution: execution.id)
-        if not last or any(_node(store, e) == last and _state(e) in _WORDS for e in executions):
-            yield store, executions
-            return
-    yield store, []
+    modes = pb.SqliteMetadataSourceConfig
+    connection.sqlite.connection_mode = modes.READWRITE if write else modes.READONLY
+    try:
+        yield metadata_store.MetadataStore(connection)
+    except (StatusError, RuntimeError) as error:
+        reason = str(error).split(" query:")[0]  # else all of an SQL statement
+        raise InputError(
+            f"{database}: not readable as metadata of a run ({reason}); name the root of a run"
+        ) from None
+
+
+def _runs(store: Any) -> Iterator[list[Any]]:
+    """The executions of each run in the order in which they began; the newest run first."""
+    for run in sorted(store.get_contexts_by_type("pipeline_run"), key=lambda context: -context.id):
+        yield sorted(store.get_executions_by_context(run.id), key=lambda execution: execution.id)
 
 
 def _outputs(store: Any, execution: Any) -> Iterator[tuple[str, Path]]:

@@ -6,7 +6,8 @@ import hashlib
 import logging
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -68,12 +69,19 @@ def run(config: Config, prepare: bool = False) -> Run:
     """
     dataset = _usable(config)
     root = writable(config.root)
+    with held(root):
+        root_stack.claim(root)
+        log_file = root / "logs" / f"run-{datetime.now():%Y%m%dT%H%M%S}.log"
+        with console.logged(log_file):
+            return _run(config, data_set.digest(dataset), log_file, prepare)
+
+
+@contextmanager
+def held(root: Path) -> Iterator[None]:
+    """Keeps other runs from a root meanwhile. Raises InputError where one holds it already."""
     try:
         with filelock.FileLock(root / "run.lock").acquire(timeout=0):
-            root_stack.claim(root)
-            log_file = root / "logs" / f"run-{datetime.now():%Y%m%dT%H%M%S}.log"
-            with console.logged(log_file):
-                return _run(config, data_set.digest(dataset), log_file, prepare)
+            yield
     except filelock.Timeout:
         raise InputError(f"{root}: another run holds this root; wait for it, or set another root") from None
 

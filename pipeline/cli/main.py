@@ -17,6 +17,7 @@ COMMANDS = (
     "train",
     "segment",
     "serve",
+    "rollback",
     "import_",
     "check",
     "stats",
@@ -27,6 +28,7 @@ COMMANDS = (
     "compile",
     "evaluate",
     "report",
+    "gc",
     "phantom",
 )
 

@@ -12,7 +12,6 @@ if TYPE_CHECKING:
 
 HELP = "write report.html again from a finished run; nothing is trained or scored"
 EXAMPLE = "raxnet report demo report.html"
-LAST = "ReportGen"
 # Field of Folders: the node and its output.
 _SINGLE = {
     "manifest": ("DatasetValidator", "manifest"),
@@ -42,26 +41,22 @@ def run(args: argparse.Namespace) -> int:
 
     from lesions.errors import InputError
     from lesions.files import require_writable
-    from pipeline.config import COMPARE, DATABASE
+    from pipeline import executions, root_stack
+    from pipeline.config import COMPARE
     from reports.report import PAGE, write_report
 
     out = args.out if args.out.suffix in (".html", ".htm") else args.out / PAGE
     require_writable(out.parent)
-    database = args.run_folder / DATABASE
-    if not database.is_file():
-        raise InputError(f"{args.run_folder}: no run here ({DATABASE} is missing); name the root of a run")
-    from pipeline import executions, root_stack
-
+    database = executions.database_of(args.run_folder)
     root_stack.check(args.run_folder)
-
-    nodes = executions.finished(database, LAST)
+    nodes = executions.finished(database)
     if not nodes:
         raise InputError(
             f"{args.run_folder}: no run here came to its end; `raxnet run CONFIG` brings it there"
         )
     from components.report_content import gather
 
-    said = nodes[LAST].parameters
+    said = nodes[executions.LAST].parameters
     content = gather(
         _folders(nodes, args.run_folder),
         said["configuration"],

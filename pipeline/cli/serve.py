@@ -154,8 +154,7 @@ def _gateway(
     from serving.gateway.settings import Settings
     from serving.rest_client import open_client
 
-    releases = args.models / "releases" if args.models else None
-    models = Models(open_client(server, token), "model server", releases)
+    models = Models(open_client(server, token), "model server", args.models)
     limits = Limits(args.max_upload << 20, args.max_voxels * 1_000_000)
     jobs = args.jobs or scratch / "jobs"
     settings = Settings(scratch, jobs, limits, args.volumes, args.queue, args.keep)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ import numpy as np
 
 from lesions.errors import InputError, WorkError
 from lesions.provenance import ModelCard
+from serving import releases
 from serving.predictor import Predictor
 from serving.rest_client import RestPredictor
 from serving.sidecar import statement
@@ -19,15 +19,15 @@ from serving.sidecar import statement
 class Models:
     """A model server that may be down, start anew, and get new versions at any time."""
 
-    def __init__(self, client: httpx.Client, url: str, releases: Path | None = None):
+    def __init__(self, client: httpx.Client, url: str, folder: Path | None = None):
         """Asks nothing yet.
 
         Args:
             client: With the server's address.
             url: What to call it in messages; callers need not know where it is.
-            releases: Folder of the releases' records, where it is at hand.
+            folder: Of the models, where it is at hand: the releases are in it.
         """
-        self._client, self._url, self._releases = client, url, releases
+        self._client, self._url, self._folder = client, url, folder
         self._last: RestPredictor | None = None
 
     def pin(self) -> Pinned:
@@ -54,15 +54,9 @@ class Models:
 
     def release(self, versions: dict[str, str]) -> str | None:
         """The id of the newest release of just these versions; None where there is none, or it cannot be read."""
-        found = []
-        for path in self._releases.glob("*.json") if self._releases else ():
-            try:
-                content = json.loads(path.read_text())
-                named = {plane: str(model["version"]) for plane, model in content["models"].items()}
-                found += [(content["created"], content["id"])] if named == versions else []
-            except (OSError, ValueError, KeyError, TypeError, AttributeError):
-                continue
-        return max(found)[1] if found else None
+        every = releases.released(self._folder) if self._folder else []
+        named = {plane: int(number) for plane, number in versions.items()}
+        return next((str(one["id"]) for one in reversed(every) if releases.versions(one) == named), None)
 
     def describe(self) -> dict[str, Any]:
         """What the models are, plain JSON. Raises as `pin`."""

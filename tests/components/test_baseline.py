@@ -8,8 +8,8 @@ import pytest
 from components import blesser
 from components.baseline import VALIDATION, compare, lesion_dice
 from components.blesser import Blesser, released_gates, slice_gates
-from components.release import newest_release, publish
 from lesions.files import write_table
+from serving.releases import newest_release, publish
 from tests.serving.conftest import make_card
 
 

@@ -6,8 +6,8 @@ import shutil
 import pytest
 
 from components.blessing import Gate, bless
-from components.release import newest_release, publish
 from lesions.push import push
+from serving.releases import newest_release, publish
 
 
 @pytest.fixture
@@ -64,7 +64,7 @@ def test_what_a_killed_push_left_is_no_version(model, tmp_path):
 
 
 def test_releases_at_the_same_moment_are_all_kept(tmp_path):
-    names = [publish({"i": i}, tmp_path) for i in range(6)]
+    names = [publish({"i": i}, tmp_path)["id"] for i in range(6)]
     assert len(set(names)) == 6
     written = {json.loads((tmp_path / f"{name}.json").read_text())["i"] for name in names}
     assert written == set(range(6))
@@ -74,7 +74,7 @@ def test_releases_at_the_same_moment_are_all_kept(tmp_path):
 def test_the_newest_release_is_the_last_one_written(tmp_path):
     assert newest_release(tmp_path) is None
     for number in range(12):  # within a second their ids end in -1, -2, ... -11
-        publish({"number": number}, tmp_path / "releases")
+        publish({"models": {}, "number": number}, tmp_path / "releases")
         assert newest_release(tmp_path)["number"] == number
 
 

@@ -156,6 +156,19 @@ def test_a_model_is_compared_with_the_released_one_and_a_second_run_does_nothing
     assert executed(run(config)) == set()
 
 
+def test_an_earlier_release_is_served_again_and_stays(ran):
+    config, root, _ = ran
+    models = root / "serving_models"
+    first, second = json.loads(raxnet("rollback", "--models", models, "--json").stdout)
+    assert (first["served"], second["served"]) == (False, True)
+    done = raxnet("rollback", first["release"], "--models", models)
+    assert done.returncode == 0, done.stderr
+    listed = json.loads(raxnet("rollback", "--models", models, "--json").stdout)
+    assert [one["served"] for one in listed] == [False, False, True]
+    assert listed[-1]["restores"] == first["release"]
+    assert executed(run(config)) == set()
+
+
 def test_another_metadata_sheet_writes_the_report_anew_and_nothing_else(ran, phantom):
     config, root, _ = ran
     assert "No metadata sheet: all locations are approximate." in (root / "report.html").read_text()
@@ -179,6 +192,19 @@ def test_an_added_plane_trains_that_plane_alone(ran, phantom):
         "FoldSelector_coronal",
         "Pusher_coronal",
     }
+
+
+def test_old_runs_go_and_what_the_newest_needs_stays(ran):
+    _, root, _ = ran
+    models, trained = set(root.glob("serving_models/*/[0-9]*")), "artifacts/Trainer_axial_1/model/*"
+    assert len(list(root.glob(trained))) == 2  # of two seeds
+    done = raxnet("gc", root, "--keep", "1")
+    assert done.returncode == 0, done.stderr
+    assert " MB" in done.stdout
+    assert len(list(root.glob(trained))) == 1
+    assert set(root.glob("serving_models/*/[0-9]*")) == models
+    assert executed(run(root.with_name("plane.yaml"))) == set()
+    assert raxnet("report", root, root.with_name("after.html")).returncode == 0
 
 
 def test_two_runs_on_one_root_exclude_each_other(ran):
