@@ -105,7 +105,7 @@ def require_writable(folder: str | Path) -> None:
     Raises:
         InputError: A file is in its way, or its nearest existing parent may not be written.
     """
-    near = _nearest(folder)
+    near = nearest(folder)
     if not near.is_dir() or not os.access(near, os.W_OK | os.X_OK):
         raise InputError(f"{folder}: cannot be written ({near} is in the way); choose another folder")
 
@@ -121,14 +121,14 @@ def require_space(folder: str | Path, needed: float, remedy: str) -> None:
     Raises:
         InputError: Less is free; says how much.
     """
-    free = shutil.disk_usage(_nearest(folder)).free
+    free = shutil.disk_usage(nearest(folder)).free
     if needed > free:
         raise InputError(
             f"{folder}: needs about {needed / 1e9:.1f} GB, found {free / 1e9:.1f} GB free; {remedy}"
         )
 
 
-def _nearest(folder: str | Path) -> Path:
+def nearest(folder: str | Path) -> Path:
     """The folder, or the nearest of its parents that is there."""
     near = Path(folder).absolute()
     while not near.exists() and near != near.parent:

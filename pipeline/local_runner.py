@@ -67,7 +67,7 @@ def run(config: Config, prepare: bool = False) -> Run:
         WorkError: A node failed or did not run. A failed training is told when all others, and what depends on
             them alone, are done.
     """
-    dataset = _usable(config)
+    dataset = usable(config)
     root = writable(config.root)
     with held(root):
         root_stack.claim(root)
@@ -91,8 +91,12 @@ def newest(root: Path, artifact: str, name: str) -> Path:
     return max((root / "artifacts" / artifact).glob(f"*/{name}"), key=lambda path: int(path.parent.name))
 
 
-def _usable(config: Config) -> data_set.Dataset:
-    """Finds what cannot work before anything is written."""
+def usable(config: Config) -> data_set.Dataset:
+    """The data set of a run, as it lies there; finds what cannot work before anything is written.
+
+    Raises:
+        InputError: See `run`.
+    """
     dataset = data_set.discover(config.data)
     if config.metadata is not None:
         read_sheet(config.metadata)

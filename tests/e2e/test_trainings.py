@@ -62,6 +62,23 @@ def test_prepare_stops_before_training_and_training_waits_for_it(prepared):
     assert not (root / "artifacts/Trainer_axial_1").exists()
 
 
+def test_a_dry_run_counts_the_records_that_are_made(prepared):
+    config, root, _ = prepared
+    before = {path: path.stat().st_mtime_ns for path in root.rglob("*")}
+    done = raxnet("run", config, "--dry-run", "--json")
+    assert done.returncode == 0, done.stderr
+    said = json.loads(done.stdout)
+    assert {path: path.stat().st_mtime_ns for path in root.rglob("*")} == before
+    loaded = load(config)
+    examples = prepared_records(loaded, digest(discover(loaded.data)))
+    for row in said["trainings"]:
+        feed, _ = training_of(loaded, examples[row["plane"]], row["plane"], 1).feeds()
+        assert row["steps"] == len(feed.plan(0))
+        assert row["lesion_slices"] == (feed.index.rows["lesion_voxels"] > 0).sum()
+        assert (row["trainings"], row["epochs"]) == (1, TRAINING["epochs"])
+    assert (len(said["trainings"]), said["sampled"], said["records_gb"]) == (2, 0, 0)
+
+
 def test_a_killed_training_is_named_the_others_end_and_the_run_goes_on(prepared):
     config, root, _ = prepared
     command = [sys.executable, "-m", "pipeline.cli.main", "run", str(config)]
