@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -16,7 +17,10 @@ import pytest
 from lesions.grid import template_grid
 from lesions.phantom import make_subject
 from lesions.provenance import ModelCard
+from lesions.push import push
 from lesions.slices import PLANES, canvas, slice_shape
+from serving.predictor import folder_digest
+from serving.releases import publish, served
 from trainer import job, keras2_config, signatures
 from trainer.networks.raxnet import raxnet
 
@@ -114,6 +118,17 @@ def test_it_serves(small, models, tmp_path):
         finally:
             server.terminate()
     assert server.returncode == 0
+
+
+def test_it_rolls_back(small, models, tmp_path):
+    folder = tmp_path / "models"
+    shutil.copytree(models, folder)
+    said = {plane: {"version": 1, "sha256": folder_digest(models / plane / "1")} for plane in PLANES}
+    first = publish({"models": said}, folder / "releases")["id"]
+    pushed = push(models / "axial/1", folder / "axial")
+    done = run(small / "raxnet", "rollback", first, "--models", folder, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert served(folder)["axial"] > pushed
 
 
 def test_what_needs_tfx_says_so(small, tmp_path):
