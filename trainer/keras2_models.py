@@ -18,6 +18,7 @@ from lesions.provenance import ModelCard, card_from_json, read_card
 from lesions.slices import canvas, slice_shape
 from trainer import job, keras2_config, keras2_h5, networks, signatures
 from trainer.keras2_h5 import SavedNetwork
+from trainer.rearrange import rearrange
 
 
 def by_plane(files: Sequence[Path]) -> dict[str, SavedNetwork]:
@@ -116,13 +117,24 @@ def write(model: Path, path: Path) -> None:
             f"found {found} for {card.grid.shape}; export another"
         )
     network = _network(card.plane)
-    stored = str(model / "variables" / "variables")
-    with contextlib.suppress(tf.errors.OpError):  # damaged: its digest is another
-        shapes = [
+    for exported in (
+        rearrange(network),
+        network,
+    ):  # in the method's own order where it was exported before that was done
+        _restore(exported, str(model / "variables" / "variables"))
+        for layer in exported.layers:
+            network.get_layer(layer.name).set_weights(layer.get_weights())
+        if job.weights_digest(network) == card.weights:
+            keras2_config.write(network, card, path)
+            return
+    raise InputError(f"{model}: not the method's own network, or damaged; export another")
+
+
+def _restore(network: keras.Model, stored: str) -> None:
+    """Reads a SavedModel's variables where they are a network's of this order; its digest tells whether they were."""
+    with contextlib.suppress(tf.errors.OpError, ValueError):
+        found = [
             tuple(shape) for name, shape in tf.train.list_variables(stored) if name.startswith("network/")
         ]
-        if sorted(shapes) == sorted(tuple(weight.shape) for weight in network.weights):
+        if sorted(found) == sorted(tuple(weight.shape) for weight in network.weights):
             tf.train.Checkpoint(network=network).restore(stored).expect_partial()
-    if job.weights_digest(network) != card.weights:
-        raise InputError(f"{model}: not the method's own network, or damaged; export another")
-    keras2_config.write(network, card, path)

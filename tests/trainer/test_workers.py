@@ -104,7 +104,7 @@ def test_two_workers_train_what_one_does(examples, tmp_path):
 
 
 def test_killed_workers_are_named_and_the_training_goes_on_to_the_same_end(examples, tmp_path):
-    more = {"settings": {"epochs": EPOCHS, "patience": EPOCHS}}
+    more = {"settings": {"epochs": EPOCHS, "patience": EPOCHS, "learning_rate": 1.0}}
     train_two(examples, tmp_path / "whole", **more)
     for killed, after in ((1, 1), (0, 4)):
         cluster, both = start_two(examples, tmp_path / "killed", **more)

@@ -243,3 +243,23 @@ def test_from_three_files_to_a_mask_and_back(authors, tmp_path, capsys):
     for plane in PLANES:
         first, second = (read_card(newest_version(where / plane)) for where in (out, tmp_path / "again"))
         assert second == replace(first, source=second.source)
+
+
+def test_models_in_the_method_s_own_order_and_in_the_cheaper_one_become_the_same_file(
+    axial, tmp_path, monkeypatch
+):
+    """Exported before there was a cheaper order, and since."""
+    import tf_keras
+
+    from trainer import signatures
+
+    network, path = axial
+    assert call(path, tmp_path / "now") == 0
+    monkeypatch.setattr(signatures, "rearrange", lambda made: made)
+    assert call(path, tmp_path / "before") == 0
+    for models in ("now", "before"):
+        out = tmp_path / f"h5-{models}"
+        assert main.main(["export", "h5", str(tmp_path / models), str(out)]) == 0
+        loaded = tf_keras.models.load_model(out / "axial.h5")
+        for found, expected in zip(loaded.get_weights(), network.get_weights(), strict=True):
+            np.testing.assert_array_equal(found, expected)
