@@ -17,7 +17,7 @@ from lesions.phantom import make_subject
 from lesions.slices import PLANES
 from pipeline.kubeflow_settings import KubeflowSettings
 from tests.deploy import image as images
-from tests.e2e.test_small_installation import STEP, card_of, models, network_of
+from tests.deploy.test_small_installation import STEP, card_of, models, network_of
 from trainer import keras2_config
 
 __all__ = ["models"]  # the fixture

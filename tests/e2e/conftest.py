@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -52,3 +53,16 @@ def phantom(tmp_path_factory):
     folder = tmp_path_factory.mktemp("phantom") / "data"
     make_cohort(folder, 14, seed=4, spacing=6.0, workers=1)
     return folder
+
+
+@pytest.fixture(scope="session")
+def finished(phantom, tmp_path_factory):
+    """A finished run: its configuration, its root, what `raxnet run --json` said, and the root as it was then, copied.
+
+    Who runs more in the root is no nuisance to who reads the copy.
+    """
+    folder = tmp_path_factory.mktemp("run")
+    config = write_config(folder / "run.yaml", phantom, folder / "root")
+    done = run(config)
+    shutil.copytree(folder / "root", folder / "copy")
+    return config, folder / "root", done, folder / "copy"

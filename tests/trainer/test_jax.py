@@ -36,6 +36,8 @@ pytestmark = [
 ]
 # Sixty layers of an untrained X-Net make 1e-3 of float32's rounding, on any backend; a trained one does not.
 STEPS_BEFORE = {"xnet": 20}
+# On two processors X-Net's step alone takes a minute and a half to compile.
+NAMES = sorted(OWN_LOSS) if "JAX_PYTHON" in os.environ else sorted({*OWN_LOSS} - {"xnet"})
 
 
 def start(name, folder):
@@ -63,7 +65,7 @@ def on_jax(*arguments):
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize("name", sorted(OWN_LOSS))
+@pytest.mark.parametrize("name", NAMES)
 def test_a_step_on_jax_and_its_weights_here(name, tmp_path):
     model, given = start(name, tmp_path)
     on_jax(name, OWN_LOSS[name], tmp_path)
