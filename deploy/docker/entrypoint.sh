@@ -6,7 +6,7 @@
 set -eu
 case "${1:-}" in
     segment | serve | import | export | check | stats | folds | batches | evaluate | phantom | init | run | train | compare \
-        | compile | demo | report | --help | -h) exec raxnet "$@" ;;
+        | compile | demo | report | rollback | gc | --help | -h) exec raxnet "$@" ;;
     "") ;;
     *)  case " $* " in
             *" --models"* | *" --server"* | *" --version "*) exec raxnet segment "$@" ;;
