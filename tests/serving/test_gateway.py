@@ -396,12 +396,13 @@ def test_the_release_is_named_where_there_is_one_of_just_these_versions(tmp_path
     def write(name, created, **versions):
         models = {plane: {"version": version} for plane, version in versions.items()}
         content = {"id": name, "created": created, "models": models}
-        (tmp_path / f"{name}.json").write_text(json.dumps(content))
+        (tmp_path / f"releases/{name}.json").write_text(json.dumps(content))
 
+    (tmp_path / "releases").mkdir()
     write("a", "2026-01-01", axial=3, coronal=3)
     write("b", "2026-01-02", axial=3, coronal=3)
     write("c", "2026-01-03", axial=4, coronal=3)
-    (tmp_path / "d.json").write_text("[]")
+    (tmp_path / "releases/d.json").write_text("[]")
     models = Models(None, "x", tmp_path)
     assert models.release({"axial": "3", "coronal": "3"}) == "b"
     assert models.release({"axial": "4", "coronal": "3"}) == "c"
