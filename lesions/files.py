@@ -105,7 +105,7 @@ def require_writable(folder: str | Path) -> None:
     Raises:
         InputError: A file is in its way, or its nearest existing parent may not be written.
     """
-    near = nearest(folder)
+    near = _nearest(folder)
     if not near.is_dir() or not os.access(near, os.W_OK | os.X_OK):
         raise InputError(f"{folder}: cannot be written ({near} is in the way); choose another folder")
 
@@ -121,14 +121,19 @@ def require_space(folder: str | Path, needed: float, remedy: str) -> None:
     Raises:
         InputError: Less is free; says how much.
     """
-    free = shutil.disk_usage(nearest(folder)).free
+    free = free_bytes(folder)
     if needed > free:
         raise InputError(
             f"{folder}: needs about {needed / 1e9:.1f} GB, found {free / 1e9:.1f} GB free; {remedy}"
         )
 
 
-def nearest(folder: str | Path) -> Path:
+def free_bytes(folder: str | Path) -> int:
+    """What is free on the disk of a folder, which need not be there yet."""
+    return shutil.disk_usage(_nearest(folder)).free
+
+
+def _nearest(folder: str | Path) -> Path:
     """The folder, or the nearest of its parents that is there."""
     near = Path(folder).absolute()
     while not near.exists() and near != near.parent:

@@ -14,7 +14,6 @@ from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
 
-import keras
 import numpy as np
 import pandas as pd
 
@@ -27,6 +26,7 @@ from lesions.progress import LOGGER
 from lesions.slices import PLANES
 from pipeline import local_runner, trainings
 from pipeline.config import Config
+from pipeline.estimate import measured
 from trainer import fit, measure
 from trainer.job import Facts, Training
 from trainer.record_store import RecordStore, place
@@ -86,21 +86,19 @@ def _table(every: Sequence[Training], share: float) -> pd.DataFrame:
 
 def _row(some: Sequence[Training], share: float) -> dict[str, object]:
     first, states = some[0], [fit.reached(one.folder) for one in some]
-    settings, (feed, _) = first.settings, first.feeds()
+    settings = first.settings
     left = [settings.epochs - state.epoch for state in states if not fit.finished(state, settings)]
     log.info("%s: measuring %d steps of %d slices", first.plane, measure.STEPS + 1, settings.batch_size)
-    model = fit.build(settings, feed.shape, feed.padding)
-    seconds, size = measure.seconds_per_step(model, feed), measure.state_bytes(model)
-    keras.backend.clear_session()
-    lesions = round(share * np.count_nonzero(feed.index.rows["category"]))
-    steps = len(feed.plan(0)) if share == 1 else -(-2 * lesions // settings.batch_size)
+    feed, seconds, size = measured(first)
+    plan, lesions = feed.plan(0), round(share * np.count_nonzero(feed.index.rows["category"]))
+    steps = len(plan) if share == 1 else -(-2 * lesions // settings.batch_size)
     return {
         "plane": first.plane,
         "trainings": len(left),
         "epochs": sum(left),
         "lesion_slices": lesions,
         "steps": steps,
-        "slices_per_second": len(feed.plan(0)[0]) / seconds,
+        "slices_per_second": len(plan[0]) / seconds,
         "hours": sum(left) * steps * seconds / 3600,
         "gigabytes": sum(state.epoch == 0 for state in states) * size / 1e9,
     }

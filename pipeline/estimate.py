@@ -35,12 +35,18 @@ def estimate(config: Config, kind: str) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _row(one: Training, folds: int) -> dict[str, Any]:
-    settings, (feed, _) = one.settings, one.feeds()
-    model = fit.build(settings, feed.shape, feed.padding)
-    seconds, steps = measure.seconds_per_step(model, feed), len(feed.plan(0))
-    size = measure.state_bytes(model)
+def measured(one: Training) -> tuple[fit.Feed, float, int]:
+    """A training's records, the seconds of one of its steps on this machine, and the bytes that it keeps."""
+    feed, _ = one.feeds()
+    model = fit.build(one.settings, feed.shape, feed.padding)
+    seconds, size = measure.seconds_per_step(model, feed), measure.state_bytes(model)
     keras.backend.clear_session()
+    return feed, seconds, size
+
+
+def _row(one: Training, folds: int) -> dict[str, Any]:
+    settings, (feed, seconds, size) = one.settings, measured(one)
+    steps = len(feed.plan(0))
     return {
         "variant": one.variant,
         "plane": one.plane,

@@ -135,7 +135,7 @@ def kept(database: Path, count: int) -> Kept | None:
         runs, ends = [], set()
         for executions in _runs(store):
             runs.append(executions)
-            ended = [e for e in executions if _node(store, e) == LAST and _state(e) in _WORDS]
+            ended = [e for e in executions if _succeeded(store, e, LAST)]
             ends |= {tail(folder) for e in ended for _, folder in _outputs(store, e)}
             if ended and len(ends) == count:
                 break
@@ -175,7 +175,7 @@ def _newest_run(database: Path, last: str = "") -> Iterator[tuple[Any, list[Any]
     """
     with _opened(database) as store:
         for executions in _runs(store):
-            if not last or any(_node(store, e) == last and _state(e) in _WORDS for e in executions):
+            if not last or any(_succeeded(store, e, last) for e in executions):
                 yield store, executions
                 return
         yield store, []
@@ -225,6 +225,10 @@ def _parameters(execution: Any) -> dict[str, str]:
 def _node(store: Any, execution: Any) -> str:
     (name,) = [c.name for c in store.get_contexts_by_execution(execution.id) if c.type == "node"]
     return str(name).split(".", 1)[1]
+
+
+def _succeeded(store: Any, execution: Any, node: str) -> bool:
+    return _node(store, execution) == node and _state(execution) in _WORDS
 
 
 def _state(execution: Any) -> str:

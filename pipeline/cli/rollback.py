@@ -6,12 +6,9 @@ import argparse
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from lesions.errors import InputError
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 HELP = "list the releases of a folder of models, or serve an earlier one again"
 EXAMPLE = "raxnet rollback 20261127T121024Z --models serving_models"
@@ -37,18 +34,19 @@ def run(args: argparse.Namespace) -> int:
     if not found:
         raise InputError(f"{args.models}: no release here; name a run's serving_models with --models")
     if args.release is None:
-        listed = [_row(one, releases.served(args.models)) for one in found]
+        served = releases.served(args.models)
+        listed = [_row(one, served) for one in found]
         print(json.dumps(listed, indent=2) if args.json else _table(listed))
         return 0
     made = releases.roll_back(args.models, args.release)
     if args.json:
         print(json.dumps(made, indent=2))
         return 0
-    served = ", ".join(f"{plane} {number}" for plane, number in releases.versions(made).items())
+    said = ", ".join(f"{plane} {number}" for plane, number in releases.versions(made).items())
     if made["id"] == args.release:
-        print(f"{made['id']} is served already: {served}")
+        print(f"{made['id']} is served already: {said}")
     else:
-        print(f"{args.release} is served again, as release {made['id']}: {served}")
+        print(f"{args.release} is served again, as release {made['id']}: {said}")
         print("servers that watch the folder take it over by themselves", file=sys.stderr)
     return 0
 
@@ -71,13 +69,9 @@ def _row(release: dict[str, Any], served: dict[str, int]) -> dict[str, Any]:
 
 
 def _table(listed: list[dict[str, Any]]) -> str:
-    from reports.tables import text_table
-
-    return text_table(_frame(listed), {"Dice": 3})
-
-
-def _frame(listed: list[dict[str, Any]]) -> pd.DataFrame:
     import pandas as pd
+
+    from reports.tables import text_table
 
     rows = [
         {
@@ -91,4 +85,4 @@ def _frame(listed: list[dict[str, Any]]) -> pd.DataFrame:
         }
         for one in listed
     ]
-    return pd.DataFrame(rows)
+    return text_table(pd.DataFrame(rows), {"Dice": 3})

@@ -63,9 +63,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _print_forecast(config: Config, as_json: bool) -> None:
-    import shutil
-
-    from lesions.files import nearest
+    from lesions.files import free_bytes
     from pipeline import device
     from pipeline.dry_run import forecast
     from reports.tables import text_table
@@ -73,7 +71,7 @@ def _print_forecast(config: Config, as_json: bool) -> None:
 
     device.choose(config.device)
     made = forecast(config)
-    free = shutil.disk_usage(nearest(config.root)).free
+    free = free_bytes(config.root)
     hours, kept = made.table["hours"].sum(), made.table["gigabytes"].sum()
     if as_json:
         rows = made.table.to_dict(orient="records")
