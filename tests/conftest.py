@@ -6,6 +6,10 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from tests.tiers import pytest_addoption, pytest_collection_modifyitems, pytest_configure
+
+__all__ = ["pytest_addoption", "pytest_collection_modifyitems", "pytest_configure"]  # pytest calls them
+
 # A busy machine is slow, not wrong: no test fails by the clock.
 settings.register_profile("raxnet", deadline=None)
 settings.load_profile("raxnet")

@@ -1,0 +1,65 @@
+"""Tiers of tests: what `./dev quick` leaves out, and how workers share the rest (docs/testing.md)."""
+
+import multiprocessing.process
+import sys
+
+import pytest
+
+HEAVY_FOLDERS = {"components", "deploy", "e2e", "stacks", "trainer"}  # not even imported by the quick tier
+HEAVY_MARKS = ("heavy", "slow", "stacks")
+LIBRARIES = {"apache_beam", "jax", "keras", "kfp", "tensorflow", "tensorflow_data_validation", "tf_keras", "tfx"}
+PROCESSES = {"os.fork", "os.forkpty", "os.posix_spawn", "os.system", "subprocess.Popen"}
+
+
+def pytest_addoption(parser):
+    parser.addoption(
+        "--quick", action="store_true", help="leave out every test that starts a process or imports TensorFlow"
+    )
+
+
+def pytest_configure(config):
+    if config.getoption("quick"):
+        config.pluginmanager.register(Quick())
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    """Gives all tests of a file to one worker, unless a test names its own group: fixtures are made once."""
+    for item in items:
+        if not item.get_closest_marker("xdist_group"):
+            item.add_marker(pytest.mark.xdist_group(str(item.path.relative_to(item.config.rootpath))))
+
+
+class Quick:
+    """The quick tier: leaves tests out, and fails one that starts a process or imports TensorFlow all the same."""
+
+    def __init__(self):
+        """Watches what Python tells its audit hooks, and `multiprocessing`, which tells them nothing."""
+        self.running = False
+        start = multiprocessing.process.BaseProcess.start
+        multiprocessing.process.BaseProcess.start = lambda process: self.refuse("a process") or start(process)
+        sys.addaudithook(self.audit)
+
+    def pytest_ignore_collect(self, collection_path):
+        return True if collection_path.is_dir() and collection_path.name in HEAVY_FOLDERS else None
+
+    def pytest_collection_modifyitems(self, config, items):
+        heavy = [item for item in items if any(map(item.get_closest_marker, HEAVY_MARKS))]
+        items[:] = [item for item in items if item not in heavy]
+        config.hook.pytest_deselected(items=heavy)
+
+    @pytest.hookimpl(hookwrapper=True)
+    def pytest_runtest_protocol(self):
+        self.running = True
+        yield
+        self.running = False
+
+    def audit(self, event, arguments):
+        if event in PROCESSES:
+            self.refuse(f"the process {arguments[0] if arguments else ''}")
+        if event == "import" and arguments[0].partition(".")[0] in LIBRARIES:
+            self.refuse(f"the import of {arguments[0]}")
+
+    def refuse(self, what):
+        if self.running:
+            pytest.fail(f"{what}: not in a quick test; mark it `heavy`, or do without (docs/testing.md)")
