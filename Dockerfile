@@ -28,7 +28,7 @@ RUN python3 -m venv /opt/tools \
        -r pyproject.toml --extra register -c /tmp/cpu.lock
 COPY . .
 RUN /opt/tools/bin/uv pip install --no-cache --python /opt/venv/bin/python --no-deps --no-build-isolation -e . \
-    && /opt/venv/bin/python -m compileall -q lesions reports serving trainer components pipeline \
+    && /opt/venv/bin/python -m compileall -q common lesions reports serving trainer components pipeline \
     && sh deploy/docker/bill_of_materials.sh && rm -f /opt/venv/.lock
 
 FROM build AS build-pipeline

@@ -10,7 +10,7 @@ from lesions.slices import Slice
 from pipeline import digests
 from trainer.records import FEATURES
 
-LAYERS = ("pipeline", "components", "trainer", "serving", "reports", "lesions")
+LAYERS = ("pipeline", "components", "trainer", "serving", "reports", "lesions", "common")
 
 
 def test_schema_features_are_the_fields_of_a_slice():
