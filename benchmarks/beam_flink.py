@@ -27,6 +27,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import pandas as pd
 from ingest import component, spent
 
+from common import machine
 from lesions.dataset import Scan, discover
 from pipeline.beam import load_profile
 from pipeline.config import BEAM_LOCAL
@@ -118,7 +119,7 @@ def main() -> None:
     quiet()
     scans = list(discover(given.data).labeled)
     sizes = (given.few, len(scans))
-    print(f"{len(scans)} subjects, {os.cpu_count()} processors, load {os.getloadavg()[0]:.1f}\n")
+    print(f"{len(scans)} subjects, {machine.processors()} processors, load {os.getloadavg()[0]:.1f}\n")
     with tempfile.TemporaryDirectory() as folder:
         os.environ["RAXNET_FLINK"] = folder
         try:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import multiprocessing
-import os
 import tempfile
 import threading
 from importlib.resources import files
@@ -17,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
+from common import machine
 from lesions import nifti
 from lesions.checks import check_dataset
 from lesions.dataset import discover
@@ -88,7 +88,8 @@ def main() -> None:
     args = parser.parse_args()
     base = max(map_subjects(idle, [0, 1], str, WORKERS))
     print(
-        f"{args.scans} scans of {template_grid(args.spacing).shape}, {WORKERS} workers, {os.cpu_count()} cores"
+        f"{args.scans} scans of {template_grid(args.spacing).shape}, {WORKERS} workers, "
+        f"{machine.processors()} processors"
     )
     for dtype in (np.float32, np.int16, np.float64):
         with tempfile.TemporaryDirectory() as folder:

@@ -32,6 +32,7 @@ import pandas as pd
 from isal import igzip
 from PIL import Image
 
+from common import machine
 from lesions import nifti
 from lesions.dataset import Scan, discover
 from lesions.grid import Volume
@@ -256,7 +257,9 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as folder:
             used = as_float32(scans, Path(folder)) if given.float32 else scans
             kind = nib.load(used[0].image).get_data_dtype()
-            print(f"{len(used)} subjects of {kind}, each {given.times} times, {os.cpu_count()} processors\n")
+            print(
+                f"{len(used)} subjects of {kind}, each {given.times} times, {machine.processors()} processors\n"
+            )
             tell(*measured(used, given.times, given.repeats))
 
 

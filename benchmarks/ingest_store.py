@@ -65,7 +65,7 @@ def main() -> None:
 
 def run(folder: Path, subjects: int, spacing: float) -> None:
     """Prints all of it."""
-    make_cohort(folder / "data", subjects + 1, seed=1, spacing=spacing, workers=os.cpu_count() or 1)
+    make_cohort(folder / "data", subjects + 1, seed=1, spacing=spacing)
     scans = list(discover(folder / "data").scans)
     store, rows = folder / "store", []
     by_component.component(

@@ -22,6 +22,7 @@ import numpy as np
 import pandas as pd
 import tensorflow as tf
 
+from common import machine
 from lesions import nifti
 from lesions.dataset import discover
 from lesions.ingest import read_subject, slices_of
@@ -114,7 +115,7 @@ def main() -> None:
         )
     rows, columns = written.padding.padded(*written.shape)
     print(
-        f"{PLANE} slices on {rows} x {columns}, batches of {given.batch_size}, {os.cpu_count()} processors\n"
+        f"{PLANE} slices on {rows} x {columns}, batches of {given.batch_size}, {machine.processors()} processors\n"
     )
     print(found.round().astype(int).to_string())
     ratio = found.loc["distribution batches"] / found.loc["flat reading"]

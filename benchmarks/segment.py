@@ -18,6 +18,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import serving_models
 
+from common import machine
 from lesions import nifti
 from lesions.grid import template_grid
 from lesions.phantom import make_subject
@@ -64,7 +65,7 @@ def main() -> None:
         for name, models in (("networks of the scan's size", untrained), (str(given.models), given.models)):
             if models is not None:
                 print(
-                    f"{name}: {seconds(scan, models, given.repeats):.0f} s, {os.cpu_count()} processors",
+                    f"{name}: {seconds(scan, models, given.repeats):.0f} s, {machine.processors()} processors",
                     flush=True,
                 )
 

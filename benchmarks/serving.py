@@ -18,6 +18,8 @@ from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
+from common import machine
+
 if __name__ != "__main__":  # a benchmark beside this one means the package of the same name
     __path__ = [str(Path(__file__).parents[1] / "serving")]
 
@@ -49,7 +51,9 @@ def run(only: list[str], folder: Path, quick: bool) -> None:
     spacings = sorted({asked[name] for name in only if name in asked})
     if spacings:
         serving_models.prepare(folder, spacings, steps=5 if quick else 150, trained_at=small)
-    print(f"models made in {time.perf_counter() - start:.0f} s; {os.cpu_count()} processors", flush=True)
+    print(
+        f"models made in {time.perf_counter() - start:.0f} s; {machine.processors()} processors", flush=True
+    )
     sections = {
         "speed": lambda: serving_speed.speed(folder, full, 0.5 if quick else 3.0),
         "wire": lambda: rest_wire.compare(full),

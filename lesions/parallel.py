@@ -10,17 +10,24 @@ from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context
 from typing import TypeVar
 
+from common import machine
 from lesions.errors import WorkError
 from lesions.progress import LOGGER, Progress
 
 WORKERS = "RAXNET_WORKERS"  # environment variable: what the configuration's `workers` says
+WORKER_BYTES = 320_000_000  # that a process takes for scans of 1 mm (benchmarks/check_memory.py)
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
 def usable_workers() -> int:
-    """How many subjects may be worked on at a time: RAXNET_WORKERS, or one per processor."""
-    return int(os.environ.get(WORKERS) or 0) or os.cpu_count() or 1
+    """How many subjects may be worked on at a time: RAXNET_WORKERS, or what this machine can."""
+    return int(os.environ.get(WORKERS) or 0) or default_workers()
+
+
+def default_workers() -> int:
+    """One process per processor, but no more than half of the memory holds: the other half is the caller's."""
+    return max(1, min(machine.processors(), machine.memory_bytes() // 2 // WORKER_BYTES))
 
 
 def map_subjects(

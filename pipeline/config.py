@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import field, fields
 from pathlib import Path
 from typing import Any, get_type_hints
@@ -12,6 +11,7 @@ import yaml
 from pydantic.dataclasses import dataclass
 
 from lesions.errors import InputError
+from lesions.parallel import default_workers
 from lesions.settings import FORBID, FusionSettings, GateSettings, SplitSettings, require
 from lesions.slices import PLANES
 from pipeline.kubeflow_settings import KubeflowSettings
@@ -68,7 +68,7 @@ class Config:
         kubeflow: Image, storage and resources of what `raxnet compile` writes.
         strict: True stops at the first unusable file; False puts it aside and says so.
         device: auto, cpu or gpu.
-        workers: Processes for reading scans; 0: one per processor.
+        workers: Processes for reading scans; 0: one per processor, as far as memory allows.
         parallel_trainings: Trainings at a time, each in a process of its own with an equal share of the processors;
             1: one after the other with all of them. Two threads train little faster than one; it takes memory for each.
         beam: Arguments of Beam's pipelines; empty: the local runner.
@@ -113,7 +113,7 @@ class Config:
     @property
     def processes(self) -> int:
         """Worker processes for reading scans."""
-        return self.workers or os.cpu_count() or 1
+        return self.workers or default_workers()
 
     @property
     def serving_models(self) -> Path:

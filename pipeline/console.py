@@ -14,6 +14,7 @@ from typing import TextIO
 
 from tqdm import tqdm
 
+from common import machine
 from lesions.progress import LOGGER
 from lesions.stack import LEVEL, quiet_import
 
@@ -68,6 +69,7 @@ class ConsoleHandler(logging.Handler):
 
 def quiet() -> None:
     """Sets what must be set before TensorFlow and TFX are imported."""
+    machine.limit_threads()
     quiet_import(3)  # fatal errors only: exceptions carry the others
     os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
     warnings.filterwarnings("ignore", category=FutureWarning)

@@ -16,6 +16,8 @@ from typing import Any
 
 from absl import flags
 
+from common import machine
+
 INVOCATION = "--json_serialized_invocation_args"
 STORES = {"gs://": "gcs/", "minio://": "minio/", "s3://": "s3/"}  # as the launcher has them
 
@@ -39,6 +41,7 @@ def main(arguments: list[str]) -> None:
     Args:
         arguments: As the compiled pipeline has them, after the program's name.
     """
+    machine.limit_threads()
     from tfx.orchestration.kubeflow.v2.container import kubeflow_v2_run_executor as entry_point
 
     at = arguments.index(INVOCATION) + 1

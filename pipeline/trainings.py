@@ -20,6 +20,7 @@ from multiprocessing.connection import wait
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from common import machine
 from lesions.errors import InputError, WorkError
 from lesions.files import write_text
 from lesions.progress import LOGGER, to_log
@@ -112,7 +113,7 @@ def train_all(every: Sequence[Training], at_once: int, device_name: str) -> list
     waiting = [one for one in every if not _finished(one)]
     if not waiting:
         return []
-    threads = max(1, (os.cpu_count() or 1) // at_once) if at_once > 1 else None
+    threads = max(1, machine.processors() // at_once) if at_once > 1 else None
     side_by_side = f", {min(at_once, len(waiting))} at a time, {threads} processor threads each"
     log.info("%d trainings%s", len(waiting), side_by_side if threads else ", one after the other")
     failed = _run(waiting, at_once, threads, device_name)
@@ -180,9 +181,8 @@ def _threads(number: int | None) -> Iterator[None]:
     if number is None:
         yield
         return
-    names = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS")
-    before = {name: os.environ.get(name) for name in names}
-    os.environ.update(dict.fromkeys(names, str(number)))
+    before = {name: os.environ.get(name) for name in machine.THREADS}
+    os.environ.update(dict.fromkeys(machine.THREADS, str(number)))
     try:
         yield
     finally:

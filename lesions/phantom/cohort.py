@@ -14,7 +14,7 @@ from lesions import nifti
 from lesions.errors import InputError
 from lesions.files import require_space, whole_folder
 from lesions.grid import SPACE, template_grid
-from lesions.parallel import map_subjects
+from lesions.parallel import default_workers, map_subjects
 from lesions.phantom.subject import GENERATOR, make_subject
 from lesions.progress import Progress
 
@@ -54,7 +54,7 @@ def make_cohort(
         subjects: Number of subjects, at least 1.
         seed: Not negative.
         spacing: Edge of the voxels, 0.5 to 6 mm; 1 gives ATLAS's 197 x 233 x 189.
-        workers: Processes; all cores by default.
+        workers: Processes; by default one per processor, as far as memory allows.
         progress: Called with (done, total).
 
     Raises:
@@ -82,7 +82,7 @@ def _check(subjects: int, seed: int, spacing: float, workers: int | None) -> Non
     if not FINEST <= spacing <= COARSEST:
         raise InputError(f"spacing: expected {FINEST} to {COARSEST} mm, found {spacing}; 1 is ATLAS's own")
     if workers is not None and workers < 1:
-        raise InputError(f"workers: expected 1 or more, found {workers}; leave it out to use all cores")
+        raise InputError(f"workers: expected 1 or more, found {workers}; leave it out to use all processors")
 
 
 def _check_target(out: Path, subjects: int, spacing: float) -> None:
@@ -147,6 +147,6 @@ def _write_subject(out: Path, seed: int, spacing: float, index: int) -> None:
 def _write_all(
     out: Path, subjects: int, seed: int, spacing: float, workers: int | None, progress: Progress | None
 ) -> None:
-    workers = min(workers or os.cpu_count() or 1, (subjects + 1) // 2)
+    workers = min(workers or default_workers(), (subjects + 1) // 2)
     write = partial(_write_subject, out, seed, spacing)
     map_subjects(write, range(subjects), subject_name, workers, progress)

@@ -23,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=1.0,
         help="voxel edge, 0.5-6 mm (default 1: ATLAS's own grid)",
     )
-    parser.add_argument("--workers", metavar="W", type=int, help="processes (default: all cores)")
+    parser.add_argument("--workers", metavar="W", type=int, help="processes (default: one per processor)")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -4,8 +4,9 @@ import logging
 
 import pytest
 
+from common import machine
 from lesions.errors import WorkError
-from lesions.parallel import map_subjects
+from lesions.parallel import WORKERS, default_workers, map_subjects, usable_workers
 
 # `eval` is a function that every process can import; its items are what a worker does.
 KILL = "__import__('os').kill(__import__('os').getpid(), 9)"  # as the kernel does when memory runs out
@@ -48,3 +49,18 @@ def test_no_memory_names_the_subject(workers):
 def test_other_errors_pass(workers):
     with pytest.raises(ZeroDivisionError):
         map_subjects(eval, ["1", "1/0", "3"], name, workers)
+
+
+@pytest.mark.parametrize(
+    ("processors", "gigabytes", "workers"),
+    [(2, 24, 2), (1, 3, 1), (64, 256, 64), (64, 4, 6), (8, 0.25, 1)],
+)
+def test_as_many_workers_as_processors_unless_memory_is_too_small(
+    monkeypatch, processors, gigabytes, workers
+):
+    monkeypatch.setattr(machine, "processors", lambda: processors)
+    monkeypatch.setattr(machine, "memory_bytes", lambda: int(gigabytes * 1e9))
+    monkeypatch.delenv(WORKERS, raising=False)
+    assert default_workers() == usable_workers() == workers
+    monkeypatch.setenv(WORKERS, "5")
+    assert (default_workers(), usable_workers()) == (workers, 5)

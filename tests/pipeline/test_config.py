@@ -3,6 +3,7 @@
 import pytest
 import yaml
 
+from common import machine
 from lesions.errors import InputError
 from pipeline import config
 from pipeline.cli import init
@@ -24,6 +25,13 @@ def test_defaults_are_the_methods(tmp_path):
     assert (training.network, training.loss, training.batch_size) == ("raxnet", "focal_tversky", 32)
     assert (training.learning_rate, training.decay_rate, training.decay_steps) == (1e-3, 0.9, 100_000)
     assert (training.weight_decay, training.batch_norm_momentum) == (0.004, 0.99)
+
+
+def test_workers_are_the_usable_processors_unless_a_number_is_given(tmp_path, monkeypatch):
+    monkeypatch.setattr(machine, "processors", lambda: 3)
+    monkeypatch.setattr(machine, "memory_bytes", lambda: 2**40)
+    assert load(tmp_path).processes == 3
+    assert load(tmp_path, workers=7).processes == 7
 
 
 def test_options_of_a_network_are_a_mapping(tmp_path):

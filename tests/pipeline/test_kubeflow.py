@@ -169,6 +169,18 @@ def test_what_cannot_be_compiled_is_refused_and_writes_nothing(tmp_path, changes
     assert not (tmp_path / "pipeline.yaml").exists()
 
 
+def test_a_step_limits_its_threads_to_its_pods_processors_before_anything_else(monkeypatch):
+    class LimitedError(Exception):
+        """In place of the limit: nothing may have happened before."""
+
+    def limit():
+        raise LimitedError
+
+    monkeypatch.setattr(kubeflow_step.machine, "limit_threads", limit)
+    with pytest.raises(LimitedError):
+        kubeflow_step.main([])
+
+
 @pytest.mark.parametrize(
     ("uri", "path"),
     [

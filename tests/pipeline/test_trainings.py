@@ -2,6 +2,7 @@
 
 import logging
 import os
+from types import SimpleNamespace
 
 import pytest
 
@@ -39,6 +40,18 @@ def test_threads_are_set_for_children_only(monkeypatch):
         assert os.environ["OMP_NUM_THREADS"] == os.environ["TF_NUM_INTRAOP_THREADS"] == "2"
     assert os.environ["OMP_NUM_THREADS"] == "7"
     assert "TF_NUM_INTRAOP_THREADS" not in os.environ
+
+
+def test_side_by_side_each_training_gets_its_share_of_the_usable_processors(monkeypatch):
+    given = []
+    monkeypatch.setattr(trainings.machine, "processors", lambda: 5)
+    monkeypatch.setattr(trainings, "_finished", lambda one: False)
+    monkeypatch.setattr(
+        trainings, "_run", lambda waiting, at_once, threads, device: given.append(threads) or {}
+    )
+    for at_once in (1, 2, 8):
+        trainings.train_all([SimpleNamespace(name="one")], at_once, "cpu")
+    assert given == [None, 2, 1]
 
 
 def record(training, text, level=logging.INFO, progress=None):
