@@ -102,8 +102,7 @@ def _cgroups(root: Path, controller: str) -> Iterator[Path]:
             continue
         top, path = root / mounted.lstrip("/"), members[version]
         # A container often sees its own part of the hierarchy alone, mounted as if that were the whole.
-        known = path.is_relative_to(within) and ".." not in path.parts
-        folder = top / path.relative_to(within) if known else top
+        folder = top / path.relative_to(within) if path.is_relative_to(within) else top
         for one in (folder, *folder.parents):
             yield one
             if one == top:
