@@ -4,7 +4,8 @@ import json
 import sys
 from pathlib import Path
 
-VENDORED = ("NiiVue (serving/web/static/vendor)", "0.69.0", "BSD-2-Clause")
+NOTICES = Path(__file__).parents[2] / "THIRD_PARTY_NOTICES.md"
+COLUMNS = 5  # of the table that says what is copied: component, version, license, where, part of
 
 
 def license_of(component: dict) -> str:
@@ -14,11 +15,18 @@ def license_of(component: dict) -> str:
     return " and ".join(" ".join(text.split())[:60] for text in found if text) or "not declared"
 
 
+def copied(notices: str) -> list[tuple[str, str, str]]:
+    """What the third-party notices list as a part of images: component and folder, version, license."""
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in notices.splitlines()]
+    table = [row for row in rows if len(row) == COLUMNS]
+    return [(f"{row[0]} ({row[3].strip('`')})", row[1], row[2]) for row in table if "images" in row[4]]
+
+
 def main(path: Path) -> None:
     """Prints the table."""
     components = json.loads(path.read_text())["components"]
     rows = [(one["name"], one.get("version", ""), license_of(one)) for one in components]
-    for row in sorted([*rows, VENDORED], key=lambda row: row[0].lower()):
+    for row in sorted([*rows, *copied(NOTICES.read_text())], key=lambda row: row[0].lower()):
         print("\t".join(row))
 
 
