@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pandas as pd
 
-# raxnet.md, 2 and 3: lesion slices of 655 subjects; four of five folds of the 523 that are not held out train.
+# Lesion slices of 655 subjects (docs/spec/method.md#golden-values); four of five folds of the 523 that are not held out
+# train (docs/spec/method.md#hold-out-and-folds).
 LESION_SLICES = {"axial": 32_989, "sagittal": 23_455, "coronal": 34_096}
 TRAINED = 523 / 655 * 4 / 5
 

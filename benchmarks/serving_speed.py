@@ -49,7 +49,7 @@ class Way:
 
 
 def original(folder: Path, spacing: float) -> tuple[Way, dict[str, float]]:
-    """A call of Keras' `predict` for each slice (raxnet.md, 10), and the FLOPs of each plane's slices."""
+    """A call of Keras' `predict` for each slice (docs/spec/method.md#cost), and the FLOPs of each plane's slices."""
     grid = template_grid(spacing)
     networks = {plane: load(folder, spacing, plane) for plane in PLANES}
     for plane, network in networks.items():

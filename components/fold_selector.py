@@ -26,7 +26,8 @@ from trainer.job import HISTORY
 MOST_FOLDS = 10
 SELECTION, FOLDS = "selection.json", "folds.csv"
 RULES = {
-    "mean": "highest mean of Dice, recall and precision over the published protocol's slices (raxnet.md, 8)",
+    # The method's own rule (docs/spec/method.md#training).
+    "mean": "highest mean of Dice, recall and precision over the published protocol's slices",
     "lesion_dice": "highest mean Dice of the lesion slices, unsmoothed",
     "dice_3d": "highest mean 3-D Dice of the validation fold's subjects",
 }

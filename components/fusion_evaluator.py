@@ -103,7 +103,9 @@ def write_tables(scored: list[Scored], grid: Grid, seed: int, out: Path) -> None
 
 
 def before_after(by_slice: pd.DataFrame, seed: int) -> pd.DataFrame:
-    """Slice scores of each plane's own masks and, on the same slices, of the fused masks (raxnet.md, 9).
+    """Slice scores of each plane's own masks and, on the same slices, of the fused masks.
+
+    The comparison is the method's (docs/spec/method.md#fusion-and-3-d-evaluation).
 
     Args:
         by_slice: subject, plane, slice, lesion_voxels, and tp, fp, fn with `_before` and `_after`.

@@ -23,7 +23,9 @@ from serving.bids import UNCERTAINTY, InputScan, entities_of
 from serving.predictor import Predictor
 from serving.segmenter import Segmentation, segment
 
-PLANE_THRESHOLD = 0.5  # a plane's own mask is probability > 0.5 (raxnet.md, 9)
+PLANE_THRESHOLD = (
+    0.5  # a plane's own mask is probability > 0.5 (docs/spec/method.md#fusion-and-3-d-evaluation)
+)
 FUSED = "fused"
 
 

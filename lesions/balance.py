@@ -1,11 +1,11 @@
 """Groups of subjects with equal lesion-size distributions: random starts improved by swaps of two subjects.
 
-raxnet.md, 3. What a group may differ in from the whole (CDF of the lesion sizes, shares of the size
-categories, rank sum) is a sum over its subjects. So the sum of squares of these differences changes, when
-two subjects swap groups, by an amount that follows from scalar products alone, and the best of all swaps is
-found at once. The features are rounded to whole numbers small enough that all products are exact in
-float64: the order in which a machine adds them does not matter, and the same seed gives the same groups
-everywhere.
+This is how folds are drawn (docs/spec/method.md#hold-out-and-folds). What a group may differ in from the whole
+(CDF of the lesion sizes, shares of the size categories, rank sum) is a sum over its subjects. So the sum of
+squares of these differences changes, when two subjects swap groups, by an amount that follows from scalar
+products alone, and the best of all swaps is found at once. The features are rounded to whole numbers small
+enough that all products are exact in float64: the order in which a machine adds them does not matter, and the
+same seed gives the same groups everywhere.
 """
 
 from __future__ import annotations

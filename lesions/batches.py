@@ -1,10 +1,11 @@
 """Distribution batches: one epoch's plan, in which every batch mirrors the size categories of the whole.
 
-raxnet.md, 5. A batch is half lesion slices, half normal ones. Shares are rounded so that batches and
-categories both add up (controlled rounding): every lesion slice is used exactly once, and every batch has
-floor or ceil of its share of every category, the last, short one too. Full batches have equal shares, which
-makes the construction short: the short batch is rounded first; what a category then has beyond its floors
-are single slices, at most one per full batch, dealt over the full batches in turn.
+The rules, and what they mend: docs/spec/method.md#distribution-batches. A batch is half lesion slices, half
+normal ones. Shares are rounded so that batches and categories both add up (controlled rounding): every lesion
+slice is used exactly once, and every batch has floor or ceil of its share of every category, the last, short
+one too. Full batches have equal shares, which makes the construction short: the short batch is rounded first;
+what a category then has beyond its floors are single slices, at most one per full batch, dealt over the full
+batches in turn.
 """
 
 from __future__ import annotations

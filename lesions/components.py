@@ -27,7 +27,10 @@ class Components:
 
 
 def components(lesion: np.ndarray) -> Components:
-    """26-connected components of a (X, Y, Z) bool mask (raxnet.md, 2); equally large ones in voxel order."""
+    """26-connected components of a (X, Y, Z) bool mask (docs/spec/method.md#lesion-statistics).
+
+    Equally large ones are in voxel order.
+    """
     box, start = cropped(lesion)
     labels, count = ndimage.label(box, np.ones((3, 3, 3)))
     sizes = np.bincount(labels.ravel(), minlength=count + 1)[1:]

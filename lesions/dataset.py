@@ -15,7 +15,7 @@ from lesions.errors import InputError
 from lesions.grid import SPACE
 from lesions.nifti import DECRYPT, is_encrypted
 
-# Folders that hold `sub-*`, in order; the first group with lesion masks is taken (raxnet.md, 1).
+# Folders that hold `sub-*`, in order; the first group with lesion masks is taken (docs/spec/method.md#data-set).
 _TREES: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("cohort", ("Training/*", "Testing/*")),
     ("cohort", ("*/Training/*", "*/Testing/*")),

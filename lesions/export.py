@@ -61,7 +61,10 @@ def write_arrays(
     options: ArrayOptions,
     progress: Progress | None = None,
 ) -> list[Path]:
-    """Writes one epoch's slices as .npy arrays that can be memory-mapped (raxnet.md, 4 and 5).
+    """Writes one epoch's slices as .npy arrays that can be memory-mapped.
+
+    Their shape and intensities are the original's (docs/spec/method.md#slices,
+    docs/spec/method.md#distribution-batches).
 
     For each plane, validation fold and part (training, validation) there are images.npy and masks.npy, float32:
     (batches, batch_size, rows, columns, 1), or flat (n, rows, columns, 1), intensities in 0-255 on the network's

@@ -62,7 +62,8 @@ def make_folds(tables: Tables, folds: int, holdout: float = 0.2, seed: int = 0) 
 def quality(tables: Tables, folds: pd.DataFrame) -> pd.DataFrame:
     """How far each fold is from the others, and the hold-out from all folds, in each table.
 
-    The others are the other folds without the hold-out: not a whole that contains the fold (raxnet.md, 3).
+    The others are the other folds without the hold-out: not a whole that contains the fold
+    (docs/spec/method.md#hold-out-and-folds).
 
     Args:
         tables: Lesion statistics.

@@ -1,4 +1,4 @@
-"""Fusion of the planes' probability volumes into one lesion mask (raxnet.md, 9)."""
+"""Fusion of the planes' probability volumes into one lesion mask (docs/spec/method.md#fusion-and-3-d-evaluation)."""
 
 from __future__ import annotations
 

@@ -57,7 +57,7 @@ def slices_of(subject: str, image: Volume, mask: np.ndarray, plane: str) -> Iter
         plane: axial, sagittal or coronal.
 
     Yields:
-        Slices scaled to their own maximum (raxnet.md, 4), with the lesion's size category.
+        Slices scaled to their own maximum (docs/spec/method.md#slices), with the lesion's size category.
     """
     images, masks = cut(image.data, plane), cut(mask, plane)
     peaks = images.max(axis=(1, 2))

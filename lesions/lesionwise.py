@@ -1,6 +1,7 @@
 """Lesions as things to be found, not voxels to be overlapped: counts, and the F1 score over lesions.
 
-raxnet.md, 9: the ISLES'22 ATLAS challenge's count difference and lesion-wise F1. A lesion is a connected component.
+The ISLES'22 ATLAS challenge's count difference and lesion-wise F1 (docs/spec/method.md#challenge-metrics). A
+lesion is a connected component.
 """
 
 from __future__ import annotations

@@ -1,7 +1,9 @@
 """Overlap metrics from whole numbers of true positive, false positive and false negative voxels.
 
-raxnet.md, 7 and 9. Smoothing 1 is the method's, smoothing 0 the plain metric. Plain metrics of an empty
-truth and an empty prediction are 1; where only one of the two is empty, all three are 0.
+For slices (docs/spec/method.md#losses-and-slice-metrics) and volumes
+(docs/spec/method.md#fusion-and-3-d-evaluation). Smoothing 1 is the method's, smoothing 0 the plain metric.
+Plain metrics of an empty truth and an empty prediction are 1; where only one of the two is empty, all three
+are 0.
 """
 
 from __future__ import annotations

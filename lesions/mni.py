@@ -1,4 +1,4 @@
-"""Does a scan lie in MNI space? Reslicing matches grids, it does not register (raxnet.md, 10)."""
+"""Does a scan lie in MNI space? Reslicing matches grids, it does not register (docs/spec/method.md#container)."""
 
 from __future__ import annotations
 

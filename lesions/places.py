@@ -9,7 +9,7 @@ import pandas as pd
 from lesions import location
 
 METADATA, APPROXIMATE = "metadata", "approximate"
-# What ATLAS's sheet counts per subject (raxnet.md, 1): hemisphere and location; "other" has no side.
+# What ATLAS's sheet counts per subject (docs/spec/method.md#data-set): hemisphere and location; "other" has no side.
 SHEET_PLACES = ("lh_cortical", "lh_subcortical", "rh_cortical", "rh_subcortical", "other")
 PLACES = (*SHEET_PLACES, "unknown")
 LESION_COLUMNS = ("subject", *location.COLUMNS, "source")

@@ -1,7 +1,8 @@
 """What the original publication states of its scores, and whether rows at hand give the same.
 
-`source` says whether the original's README or its published tables state it, or whether it was computed once from the
-published rows (raxnet.md, 3, 7 and 9).
+`source` says whether the original's README or its published tables state it, or whether it was computed once
+from the published rows (docs/spec/method.md#hold-out-and-folds, docs/spec/method.md#losses-and-slice-metrics,
+docs/spec/method.md#published-figures).
 """
 
 from __future__ import annotations

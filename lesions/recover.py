@@ -1,4 +1,8 @@
-"""Whole counts from the method's smoothed scores: what was stored rounded is known exactly (raxnet.md, 7 and 9)."""
+"""Whole counts from the method's smoothed scores: what was stored rounded is known exactly.
+
+The scores are those of slices (docs/spec/method.md#losses-and-slice-metrics) and of volumes
+(docs/spec/method.md#fusion-and-3-d-evaluation).
+"""
 
 from __future__ import annotations
 

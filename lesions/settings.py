@@ -15,7 +15,7 @@ def require(name: str, holds: bool, rule: str, found: object) -> None:
 
 @dataclass(frozen=True)
 class SplitSettings:
-    """Hold-out and folds (raxnet.md, 3).
+    """Hold-out and folds (docs/spec/method.md#hold-out-and-folds).
 
     Attributes:
         folds: Number of folds.
@@ -38,7 +38,9 @@ class SplitSettings:
 
 @dataclass(frozen=True)
 class FusionSettings:
-    """How folds become one model of a plane, and planes one mask (raxnet.md, 8 and 9).
+    """How folds become one model of a plane, and planes one mask.
+
+    The defaults are the method's (docs/spec/method.md#training, docs/spec/method.md#fusion-and-3-d-evaluation).
 
     Attributes:
         rule: mean or majority.

@@ -9,13 +9,14 @@ import numpy as np
 from lesions.grid import ATLAS_SHAPE, Shape
 
 PLANES = ("axial", "sagittal", "coronal")
-AXIS = {"sagittal": 0, "coronal": 1, "axial": 2}  # raxnet.md, 2
+AXIS = {"sagittal": 0, "coronal": 1, "axial": 2}  # (docs/spec/method.md#lesion-statistics)
 MULTIPLE = 16  # the network halves its input four times
 
 Context = tuple[int, ...]  # slices that a network sees: offsets along the plane's normal, 0 the target itself
 ONE_SLICE: Context = (0,)
 
-# (before, after) of rows and columns; the authors' weights need these very offsets (raxnet.md, 4).
+# (before, after) of rows and columns; the authors' weights need these very offsets
+# (docs/spec/method.md#slices).
 _ATLAS_PADDING = {
     "axial": ((6, 5), (3, 4)),
     "sagittal": ((3, 4), (9, 10)),

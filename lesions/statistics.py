@@ -1,4 +1,7 @@
-"""Lesion statistics: sizes and counts of lesions per subject and per slice of each plane (raxnet.md, 2)."""
+"""Lesion statistics: sizes and counts of lesions per subject and per slice of each plane.
+
+Definitions and golden values: (docs/spec/method.md#lesion-statistics).
+"""
 
 from __future__ import annotations
 
@@ -27,7 +30,8 @@ from lesions.slices import AXIS, PLANES
 Parsed = TypeVar("Parsed")
 
 CATEGORIES = 6
-# Lower edges of the categories at 1 mm, voxels or pixels; (lo, hi], the last one open (raxnet.md, 2).
+# Lower edges of the categories at 1 mm, voxels or pixels; (lo, hi], the last one open
+# (docs/spec/method.md#size-categories).
 EDGES = {
     "3d": (0, 5_000, 30_000, 60_000, 100_000, 200_000),
     "axial": (0, 200, 500, 1_000, 2_000, 3_000),

@@ -1,7 +1,8 @@
-"""Summaries of per-slice and per-subject scores; each says its n and what it left out (raxnet.md, 7 and 9).
+"""Summaries of per-slice and per-subject scores; each says its n and what it left out.
 
-Every figure follows from tables of tp, fp, fn: nothing is stored twice. Slices and subjects are never averaged
-together.
+They hold for slices (docs/spec/method.md#losses-and-slice-metrics) and for subjects
+(docs/spec/method.md#fusion-and-3-d-evaluation). Every figure follows from tables of tp, fp, fn: nothing is
+stored twice. Slices and subjects are never averaged together.
 """
 
 from __future__ import annotations

@@ -71,7 +71,8 @@ def category_counts(sizes: dict[str, np.ndarray], table: str, grid: Grid | None)
 
     Args:
         sizes: Of `groups`.
-        table: "3d" or a plane: it decides the categories' edges (raxnet.md, 2).
+        table: "3d" or a plane: it decides the categories' edges
+            (docs/spec/method.md#size-categories).
         grid: Scales the edges, which are for 1 mm; None leaves them.
 
     Returns:

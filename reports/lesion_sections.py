@@ -12,7 +12,7 @@ from reports.frequency import draw_frequency, on_template
 from reports.locations import NAMES, RULE, SOURCES, draw_locations
 from reports.tables import table
 
-MWU_LIMIT = 0.05  # the method's promise (raxnet.md, 3)
+MWU_LIMIT = 0.05  # the method's promise (docs/spec/method.md#hold-out-and-folds)
 PHANTOM = "Phantom data: synthetic scans and lesions, no result about ATLAS or patients."
 
 

@@ -64,7 +64,9 @@ def segment(
     register: str | None = None,
     strict: bool = False,
 ) -> Segmentation:
-    """Segments one T1 volume in any orientation and spacing (raxnet.md, 9 and 10).
+    """Segments one T1 volume in any orientation and spacing.
+
+    See docs/spec/method.md#fusion-and-3-d-evaluation and docs/spec/method.md#container.
 
     Args:
         volume: Raw T1 intensities.
@@ -200,7 +202,7 @@ def _floor(volume: Volume, template: Volume) -> float:
 def _predict(
     volume: Volume, floor: float, predictor: Predictor, progress: Progress | None, flip: bool
 ) -> dict[str, np.ndarray]:
-    """Probabilities (X, Y, Z) of each plane; empty slices are not sent, they stay 0 (raxnet.md, 4).
+    """Probabilities (X, Y, Z) of each plane; empty slices are not sent, they stay 0 (docs/spec/method.md#slices).
 
     The first axis of the models' grid runs from left to right: mirrored along it, sagittal slices come in reverse
     order, rows of the other planes' slices are reversed. A view of the mirrored data does both.

@@ -132,7 +132,7 @@ def uncertainty_in_mask(done: Segmentation) -> float | None:
 
 
 def lesion_numbers(mask: Volume) -> dict[str, Any]:
-    """Volume and connected components (26 neighbors, raxnet.md 2), largest first."""
+    """Volume and connected components (26 neighbors), largest first (docs/spec/method.md#lesion-statistics)."""
     labels, count = ndimage.label(mask.data, structure=np.ones((3, 3, 3)))
     sizes = np.sort(np.bincount(labels.ravel(), minlength=count + 1)[1:])[::-1]
     cubic = mask.grid.voxel_volume

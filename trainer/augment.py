@@ -14,7 +14,7 @@ import tensorflow as tf
 from lesions.slices import AXIS
 from trainer.settings import AugmentationSettings
 
-PEAK = 255.0  # of every slice, as the network gets it (raxnet.md, 4)
+PEAK = 255.0  # of every slice, as the network gets it (docs/spec/method.md#slices)
 Pair = tuple[tf.Tensor, tf.Tensor]
 Augment = Callable[[tf.Tensor, tf.Tensor, tf.Tensor], Pair]
 

@@ -117,5 +117,5 @@ def dataset(
 
 
 def plan(index: Index, batch_size: int, seed: int, epoch: int) -> list[np.ndarray]:
-    """One epoch's distribution batches over the rows of an index (raxnet.md, 5)."""
+    """One epoch's distribution batches over the rows of an index (docs/spec/method.md#distribution-batches)."""
     return batches.plan(index.rows["category"].astype(np.int64), batch_size, seed, epoch)

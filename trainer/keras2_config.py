@@ -1,4 +1,4 @@
-"""A network of ours written as Keras 2's HDF5, so that programs of Keras 2 load it (raxnet.md, 10)."""
+"""A network of ours as Keras 2's HDF5, so that programs of Keras 2 load it (docs/spec/method.md#weights-files)."""
 
 from __future__ import annotations
 

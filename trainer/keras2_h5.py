@@ -1,6 +1,7 @@
-"""Models of Keras 2 in HDF5, as the method's authors publish theirs, onto our network (raxnet.md, 10).
+"""Models of Keras 2 in HDF5, as the method's authors publish theirs, onto our network.
 
-Keras 3 cannot load them. They are read by h5py alone: what a file holds is data, none of it is run.
+Keras 3 cannot load them (docs/spec/method.md#weights-files). They are read by h5py alone: what a file holds
+is data, none of it is run.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ class SavedNetwork:
 
     Attributes:
         path: The file.
-        weights: By layer in the order of creation, as the network's own `get_weights`: float32, finite.
+        weights: By layer in the order of the file, which is that of the network's own `get_weights`: float32, finite.
         layers: Of the configuration: class and settings; empty in a file of `save_weights`, which has none.
         canvas: (rows, columns) of the input; None where the file does not say it.
         loss: It was trained with; "" where the file does not say it.
@@ -187,7 +188,7 @@ def _read(path: Path, file: h5py.File) -> SavedNetwork:
 
 def _weights(path: Path, group: h5py.Group) -> list[np.ndarray]:
     """All arrays, none of which is read that is larger than the whole network may be."""
-    found, limit = [], 2 * 4_837_473  # raxnet.md, 6
+    found, limit = [], 2 * 4_837_473  # twice RAX-Net's (docs/spec/method.md#parameters)
     for layer in group.attrs["layer_names"]:
         one = group[_text(layer)]
         for name in one.attrs["weight_names"]:

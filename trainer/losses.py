@@ -1,4 +1,7 @@
-"""Losses for masks in which the lesion is a small part (raxnet.md, 7); sums run over the whole batch."""
+"""Losses for masks in which the lesion is a small part; sums run over the whole batch.
+
+Formulas: docs/spec/method.md#losses-and-slice-metrics.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +35,7 @@ def dice(truth: Tensor, probability: Tensor, over: Over = BATCH) -> Tensor:
 
 
 def squared_dice(truth: Tensor, probability: Tensor, over: Over = BATCH) -> Tensor:
-    """CLCI-Net's: as `dice`, with the sums of squares below the line (comparison_models.md, 2)."""
+    """CLCI-Net's: as `dice`, with the sums of squares below the line (docs/spec/comparison_networks.md#clci-net)."""
     truth, probability = ops.cast(truth, "float32"), ops.cast(probability, "float32")
     both = over.sum(truth * probability)
     return 1.0 - (2.0 * both + SMOOTHING) / (over.sum(truth**2) + over.sum(probability**2) + SMOOTHING)
@@ -69,13 +72,16 @@ def focal_tversky(truth: Tensor, probability: Tensor, over: Over = BATCH) -> Ten
 
 
 def enhanced_mixing(truth: Tensor, probability: Tensor, over: Over = BATCH) -> Tensor:
-    """D-UNet's: focal loss (alpha 0.48, gamma 1.1) - ln of the squared Dice (comparison_models.md, 1)."""
+    """D-UNet's: focal loss (alpha 0.48, gamma 1.1) - ln of squared Dice (docs/spec/comparison_networks.md#d-unet)."""
     entropy = _cross_entropy(truth, probability, over, weights=(0.48, 0.52), gamma=1.1)
     return entropy - ops.log(1.0 - squared_dice(truth, probability, over))
 
 
 def cross_entropy_dice(truth: Tensor, probability: Tensor, over: Over = BATCH) -> Tensor:
-    """X-Net's: mean cross-entropy + 1 - Dice without smoothing, 0 / 0 taken as 0 (comparison_models.md, 3)."""
+    """X-Net's: mean cross-entropy + 1 - Dice without smoothing (docs/spec/comparison_networks.md#x-net).
+
+    0 / 0 is taken as 0.
+    """
     truth, probability = ops.cast(truth, "float32"), ops.cast(probability, "float32")
     total = ops.maximum(over.sum(truth) + over.sum(probability), EPSILON)
     plain_dice = 2.0 * over.sum(truth * probability) / total

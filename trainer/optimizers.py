@@ -9,7 +9,9 @@ import keras
 
 from trainer.settings import TrainingSettings
 
-PLATEAU_GAIN = 1e-3  # a smaller fall of the validation loss is none (X-Net's: comparison_models.md, 3)
+PLATEAU_GAIN = (
+    1e-3  # a smaller fall of the validation loss is none (X-Net's: docs/spec/comparison_networks.md#x-net)
+)
 
 
 def optimizer(settings: TrainingSettings) -> keras.optimizers.Optimizer:

@@ -10,7 +10,8 @@ def rearrange(network: keras.Model) -> keras.Model:
     """The same function with fewer products: pixels are repeated after a 1 x 1 convolution, not before it.
 
     Each pixel of such a convolution depends on that pixel alone, so the two may change places; the convolution then
-    has a quarter of the pixels (RAX-Net's `d*_previous`, raxnet.md, 6), and fewer channels are repeated.
+    has a quarter of the pixels, and fewer channels are repeated. In RAX-Net these are the layers `d*_previous`
+    (docs/spec/method.md#network).
 
     Args:
         network: Functional.

@@ -1,4 +1,9 @@
-"""What each network's authors trained it with, as far as their code says (comparison_models.md, 1-3 and 5)."""
+"""What each network's authors trained it with, as far as their code says.
+
+RAX-Net's is the method's (docs/spec/method.md#training). The others are in the sections of the networks
+(docs/spec/comparison_networks.md#d-unet, docs/spec/comparison_networks.md#clci-net,
+docs/spec/comparison_networks.md#x-net).
+"""
 
 from __future__ import annotations
 

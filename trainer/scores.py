@@ -31,7 +31,8 @@ def score(kind: str, tp: Any, fp: Any, fn: Any) -> Any:
 class PooledScore(keras.metrics.Metric):
     """One score from true positives, false positives and false negatives summed over an epoch.
 
-    A pixel is lesion where its probability is above 0.5; counts are smoothed by 1 (raxnet.md, 7).
+    A pixel is lesion where its probability is above 0.5; counts are smoothed by 1
+    (docs/spec/method.md#losses-and-slice-metrics).
     """
 
     def __init__(self, kind: str, **kwargs: Any):

@@ -1,4 +1,4 @@
-"""What a researcher may set of a training; the defaults are the method's (raxnet.md, 8)."""
+"""What a researcher may set of a training; the defaults are the method's (docs/spec/method.md#training)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A trained network as a SavedModel that takes raw slices in native size (raxnet.md, 4)."""
+"""A trained network as a SavedModel that takes raw slices in native size (docs/spec/method.md#slices)."""
 
 from __future__ import annotations
 
@@ -53,7 +53,8 @@ class PlaneModel(tf.Module):
         """(N, slices, height, width) raw intensities to the target slices' probabilities (N, height, width)."""
         positive = tf.clip_by_value(stacks, 0.0, LARGEST)
         peaks = tf.reduce_max(positive, axis=[2, 3], keepdims=True)  # each slice its own
-        # The authors' order of operations (raxnet.md, 4): the other differs by a rounding, which the network enlarges.
+        # The authors' order of operations (docs/spec/method.md#slices): the other differs by a rounding, which
+        # the network enlarges.
         scaled = tf.math.divide_no_nan(255.0 * positive, peaks)
         canvas = tf.transpose(tf.pad(scaled, self.pads), [0, 2, 3, 1])
         whole = self.forward(canvas)[..., 0]

@@ -43,7 +43,7 @@ def make_cohort(
     workers: int | None = None,
     progress: Progress | None = None,
 ) -> None:
-    """Writes a synthetic data set in the tree of ATLAS v2.0 (raxnet.md, 1).
+    """Writes a synthetic data set in the tree of ATLAS v2.0 (docs/spec/method.md#data-set).
 
     The result depends on `seed` and `spacing` alone; more subjects extend a smaller set. It is written under a
     temporary name beside `out` and renamed when complete. A finished phantom with the same parameters in `out`

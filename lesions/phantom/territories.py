@@ -8,7 +8,7 @@ from lesions.phantom.anatomy import Anatomy
 
 LACUNE = 1500.0  # mm^3; smaller lesions begin in deep nuclei or white matter
 # Share of deep lesions at three volumes, mm^3; with the volumes of the real table about a third are deep, as in
-# ATLAS v2.0's metadata (subcortical 37 %, brainstem and pons 3 %, cerebellum 2 %: raxnet.md, 1).
+# ATLAS v2.0's metadata (subcortical 37 %, brainstem and pons 3 %, cerebellum 2 %: docs/spec/method.md#data-set).
 _VOLUMES, _DEEP = (1000.0, 5000.0, 30000.0), (0.75, 0.45, 0.1)
 _BRAINSTEM, _CEREBELLUM, _MIDDLE_CEREBRAL = 0.04, 0.03, 0.75
 _LARGEST_BRAINSTEM, _LARGEST_CEREBELLAR = 8000.0, 25000.0  # mm^3

@@ -93,7 +93,7 @@ def test_subjects_are_scored_from_all_their_slices(drawn):
         assert tuple(rows.loc[subject, ["slices", "tp", "fp", "fn"]]) == (40, tp, fp, fn)
         assert rows.loc[subject, "dice"] == pytest.approx(2 * tp / (2 * tp + fp + fn))
         assert rows.loc[subject, "volume_difference"] == abs(fp - fn)
-        edges = [0, 5_000, 30_000, 60_000]  # (lo, hi], raxnet.md 2
+        edges = [0, 5_000, 30_000, 60_000]  # (lo, hi] (docs/spec/method.md#size-categories)
         assert rows.loc[subject, "size_category"] == np.searchsorted(edges, tp + fn)
 
 

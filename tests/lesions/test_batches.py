@@ -26,7 +26,7 @@ def lesions_of(categories, plan):
 
 
 def assert_exact(categories, plan, half):
-    """The rules of raxnet.md, 5."""
+    """The rules of controlled rounding (docs/spec/method.md#distribution-batches)."""
     lesions = lesions_of(categories, plan)
     assert sorted(np.concatenate(lesions)) == np.flatnonzero(categories).tolist()
     sizes = [len(batch) for batch in lesions]

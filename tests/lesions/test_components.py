@@ -83,7 +83,10 @@ def check_axial(table):
 
 
 def test_masks_built_from_the_real_tables_give_the_golden_values(shared):
-    """raxnet.md, 2: masks of the smallest, largest, most broken up and every 60th subject, from their real rows."""
+    """From the real rows of the smallest, largest, most broken up and every 60th subject.
+
+    The values are those of docs/spec/method.md#golden-values.
+    """
     axial = pd.read_csv(shared / "atlas" / "lesions_axial.csv")
     whole = pd.read_csv(shared / "atlas" / "lesions_3d.csv").set_index("subject")
     chosen = {

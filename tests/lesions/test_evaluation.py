@@ -117,7 +117,7 @@ def axial(shared):
 
 
 def test_the_published_axial_table(axial):
-    """raxnet.md, 7 and 9: within 0.0001."""
+    """Within 0.0001 of the published figures (docs/spec/method.md#published-figures)."""
     over = axial.over_folds.set_index("statistic").loc["mean"]
     names = ["dice_smoothed", "recall_smoothed", "precision_smoothed", "lesion_dice_smoothed", "floor"]
     assert over[names].tolist() == pytest.approx([0.7105, 0.7802, 0.8306, 0.5028, 0.5119], abs=1e-4)

@@ -76,7 +76,7 @@ def test_hold_out_is_stratified():
 
 
 def test_quotas_of_the_paper():
-    """655 subjects in the categories of raxnet.md, 2 give the 132 of raxnet.md, 3."""
+    """655 subjects in the method's categories give its hold-out of 132 (docs/spec/method.md#hold-out-and-folds)."""
     counts = [319, 154, 64, 49, 44, 25]
     voxels = np.repeat([100, 6000, 31_000, 61_000, 101_000, 201_000], counts)
     names = [f"sub-{i:03d}" for i in range(655)]

@@ -35,7 +35,7 @@ def test_counts_are_those_of_a_loop(masks):
 
 @given(st.integers(0, 10**6), st.integers(0, 10**6), st.integers(0, 10**6))
 def test_formulas(tp, fp, fn):
-    """raxnet.md, 7: sum g = TP + FN, sum p = TP + FP."""
+    """sum g = TP + FN, sum p = TP + FP (docs/spec/method.md#losses-and-slice-metrics)."""
     g, p = tp + fn, tp + fp
     assert metrics.dice(tp, fp, fn) == pytest.approx((2 * tp + 1) / (g + p + 1))
     assert metrics.recall(tp, fp, fn) == pytest.approx((tp + 1) / (g + 1))

@@ -82,7 +82,7 @@ def loop_components(mask, connectivity):
 
 
 def loop_f1(truth, prediction, connectivity):
-    """The challenge's rule lesion by lesion (raxnet.md, 9)."""
+    """The challenge's rule lesion by lesion (docs/spec/method.md#challenge-metrics)."""
     g, p = set(map(tuple, np.argwhere(truth).tolist())), set(map(tuple, np.argwhere(prediction).tolist()))
     lesions, regions = loop_components(truth, connectivity), loop_components(prediction, connectivity)
     tp = sum(1 for lesion in lesions if lesion & p)

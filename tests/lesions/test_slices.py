@@ -1,4 +1,4 @@
-"""Slices: cut and put back, in the method's own planes and on its own canvas (raxnet.md, 2 and 4)."""
+"""Slices: cut and put back, in the method's own planes and on its own canvas (docs/spec/method.md#slices)."""
 
 import numpy as np
 import pytest
@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from lesions.grid import ATLAS_SHAPE
 from lesions.slices import PLANES, canvas, cut, put_back, slice_shape
+from tests.spec_pages import numbers
 
 length = st.integers(1, 260)
 
@@ -22,6 +23,14 @@ def test_each_slice_is_the_plane_s_without_turning_it():
     np.testing.assert_array_equal(cut(volume, "axial")[2], volume[:, :, 2])
     np.testing.assert_array_equal(cut(volume, "sagittal")[2], volume[2])
     np.testing.assert_array_equal(cut(volume, "coronal")[2], volume[:, 2])
+
+
+def test_the_canvases_are_those_of_the_reference():
+    made = []
+    for plane in PLANES:
+        shape, padding = slice_shape(ATLAS_SHAPE, plane), canvas(ATLAS_SHAPE, plane)
+        made.append([*shape, *padding.rows, *padding.columns, *padding.padded(*shape)])
+    assert numbers("method.md", "Slices", slice(2, None)) == made
 
 
 @given(st.tuples(*[st.integers(1, 6)] * 3), st.sampled_from(PLANES))

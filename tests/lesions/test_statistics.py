@@ -13,6 +13,7 @@ from lesions.errors import InputError, WorkError
 from lesions.grid import Grid, Volume
 from lesions.parallel import map_subjects
 from lesions.slices import AXIS, PLANES
+from tests.spec_pages import numbers
 
 SHAPE = (12, 14, 10)
 
@@ -273,8 +274,14 @@ def test_mask_without_lesion(tmp_path):
         statistics.compute_tables([scan])
 
 
+def test_the_categories_are_those_of_the_reference():
+    assert numbers("method.md", "Size categories", slice(1, 2)) == [
+        list(e) for e in statistics.EDGES.values()
+    ]
+
+
 def test_golden_values_of_the_real_tables(shared):
-    """raxnet.md, 2."""
+    """(docs/spec/method.md#golden-values)."""
     tables = statistics.read_tables(shared / "atlas")
     voxels, lesions = tables.lesions_3d["voxels"], tables.lesions_3d["lesions"]
     assert len(voxels) == 655

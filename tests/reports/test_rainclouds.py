@@ -95,7 +95,7 @@ def test_the_whole_is_drawn_with_n_its_data_and_the_counts_by_category():
 
 
 def test_the_golden_category_counts_are_drawn(shared):
-    """raxnet.md, 2."""
+    """(docs/spec/method.md#size-categories)."""
     for table, counts in (
         ("3d", [319, 154, 64, 49, 44, 25]),
         ("axial", [15725, 5434, 4341, 4297, 1848, 1344]),

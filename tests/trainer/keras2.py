@@ -1,4 +1,7 @@
-"""The method's network in Keras 2, written from its description (raxnet.md, 6), with weights as after a training."""
+"""The method's network in Keras 2, with weights as after a training.
+
+It is written from the network's description alone (docs/spec/method.md#network).
+"""
 
 import numpy as np
 
@@ -81,7 +84,10 @@ def settled(seed=1):
 
 
 def answer(network, slices, plane_pads):
-    """The authors' way with slices (n, h, w): 255 x / max, zero padding, one at a time, cropped (raxnet.md, 4)."""
+    """The authors' way with slices (n, h, w): 255 x / max, zero padding, one at a time, cropped.
+
+    See docs/spec/method.md#slices.
+    """
     (top, bottom), (left, right) = plane_pads
     whole = []
     for one in slices:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from keras import layers
 
+from tests.spec_pages import numbers
 from tests.trainer.stages import images, settled
 from trainer import checkpoint, cost, losses, networks
 from trainer.networks import NETWORKS
@@ -76,6 +77,11 @@ def test_the_documented_table_is_what_the_networks_say():
         assert parameters == f"{planned[0].count_params():,}"
         assert trainable == f"{sum(math.prod(v.shape) for v in planned[0].trainable_variables):,}"
         assert giga == [f"{2e-9 * cost.macs(one):.2f}" for one in planned]
+
+
+def test_the_reference_has_these_totals():
+    totals = numbers("comparison_networks.md", "Where the facts come from", slice(1, 2))
+    assert totals == [[PARAMETERS[name]] for name in ("dunet", "clcinet", "xnet")]
 
 
 def test_answers_are_probabilities_and_each_slice_is_alone(model):

@@ -1,10 +1,11 @@
-"""CLCI-Net, stage by stage (comparison_models.md, 2)."""
+"""CLCI-Net, stage by stage (docs/spec/comparison_networks.md#clci-net)."""
 
 import keras
 import numpy as np
 import pytest
 from keras import layers
 
+from tests.spec_pages import numbers
 from tests.trainer.stages import initializers, of_kind, output, sums
 from trainer import networks
 from trainer.networks.clcinet import steep_gate
@@ -47,6 +48,11 @@ def test_parameters_in_all_and_of_every_stage(model):
     for level in DECODER:
         assert found.pop(f"d{level}") == sum(DECODER[level])
     assert found == PYRAMID
+
+
+def test_the_reference_has_these_sizes():
+    sizes = [*sum(LEVELS.values(), ()), *PYRAMID.values(), *sum(DECODER.values(), ())]
+    assert np.concatenate(numbers("comparison_networks.md", "CLCI-Net")).tolist() == sizes
 
 
 @pytest.mark.parametrize("level", DECODER)

@@ -1,10 +1,11 @@
-"""D-UNet, stage by stage (comparison_models.md, 1)."""
+"""D-UNet, stage by stage (docs/spec/comparison_networks.md#d-unet)."""
 
 import keras
 import numpy as np
 import pytest
 from keras import layers
 
+from tests.spec_pages import numbers
 from tests.trainer.stages import images, initializers, of_kind, output, settled, sums
 
 SUMS = {
@@ -35,6 +36,11 @@ def test_parameters_in_all_and_of_every_stage(model):
     trainable = sum(int(np.prod(v.shape)) for v in model.trainable_variables)
     assert (model.count_params(), trainable) == (8_640_163, 8_633_379)
     assert sums(model) == SUMS
+
+
+def test_the_reference_has_these_sizes():
+    sizes = numbers("comparison_networks.md", "D-UNet", slice(-1, None))
+    assert np.concatenate(sizes).tolist() == list(SUMS.values())
 
 
 def test_stages_lie_at_the_specified_sizes(model):

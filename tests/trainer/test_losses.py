@@ -1,4 +1,9 @@
-"""Losses on values computed by hand (raxnet.md, 7; comparison_models.md)."""
+"""Losses on values computed by hand.
+
+Formulas: docs/spec/method.md#losses-and-slice-metrics, and the networks' own sections
+(docs/spec/comparison_networks.md#d-unet, docs/spec/comparison_networks.md#clci-net,
+docs/spec/comparison_networks.md#x-net).
+"""
 
 import math
 

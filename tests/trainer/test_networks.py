@@ -1,9 +1,10 @@
-"""RAX-Net is the method's network, block by block (raxnet.md, 6), and can be ablated part by part."""
+"""RAX-Net is the method's network, block by block (docs/spec/method.md#network), and can be ablated part by part."""
 
 import keras
 import numpy as np
 import pytest
 
+from tests.spec_pages import numbers
 from trainer import networks
 
 SUMS = {
@@ -61,6 +62,10 @@ def test_every_convolution_has_the_specified_size_and_there_is_no_other(model):
         if layer.count_params() and not isinstance(layer, keras.layers.BatchNormalization)
     }
     assert convolutions == SUMS
+
+
+def test_the_reference_has_these_sizes():
+    assert sorted(np.concatenate(numbers("method.md", "Parameters"))) == sorted(SUMS.values())
 
 
 @pytest.mark.parametrize(("rows", "columns"), [(208, 240), (240, 208), (208, 208), (80, 64)])

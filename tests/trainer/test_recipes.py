@@ -1,4 +1,8 @@
-"""The rivals' recipes are those of their code (comparison_models.md, 1-3), and can be configured."""
+"""The rivals' recipes are those of their code, and can be configured.
+
+They are in the networks' sections (docs/spec/comparison_networks.md#d-unet,
+docs/spec/comparison_networks.md#clci-net, docs/spec/comparison_networks.md#x-net).
+"""
 
 import pytest
 

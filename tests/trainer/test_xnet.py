@@ -1,10 +1,11 @@
-"""X-Net, stage by stage (comparison_models.md, 3)."""
+"""X-Net, stage by stage (docs/spec/comparison_networks.md#x-net)."""
 
 import keras
 import numpy as np
 import pytest
 from keras import layers
 
+from tests.spec_pages import numbers
 from tests.trainer.stages import initializers, of_kind, output, sums
 from trainer import networks
 from trainer.networks.xnet import PositionSimilarity
@@ -38,6 +39,11 @@ def test_parameters_in_all_and_of_every_stage(model):
     trainable = sum(int(np.prod(v.shape)) for v in model.trainable_variables)
     assert (model.count_params(), trainable) == (15_117_646, 15_072_332)
     assert sums(model) == SUMS
+
+
+def test_the_reference_has_these_sizes():
+    sizes = numbers("comparison_networks.md", "X-Net", slice(-1, None))
+    assert np.concatenate(sizes).tolist() == list(SUMS.values())
 
 
 def test_skips_and_their_order(model):

@@ -1,4 +1,4 @@
-"""Layers that the comparison networks have in common (comparison_models.md, 0)."""
+"""Layers that the comparison networks have in common (docs/spec/comparison_networks.md#common-conventions)."""
 
 from __future__ import annotations
 

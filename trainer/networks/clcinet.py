@@ -22,7 +22,7 @@ def steep_gate(x: Any) -> Any:
 
 @register("clcinet")
 def clcinet(height: int, width: int, batch_norm_momentum: float = 0.99) -> keras.Model:
-    """Builds CLCI-Net: 36,838,305 parameters at any input size (comparison_models.md, 2).
+    """Builds CLCI-Net: 36,838,305 parameters at any input size (docs/spec/comparison_networks.md#clci-net).
 
     Args:
         height: Rows of the canvas, a multiple of 16.

@@ -16,7 +16,7 @@ SQUEEZE = 16
 
 @register("dunet", context=CONTEXT)
 def dunet(height: int, width: int, batch_norm_momentum: float = 0.99) -> keras.Model:
-    """Builds D-UNet: 8,640,163 parameters at any input size (comparison_models.md, 1).
+    """Builds D-UNet: 8,640,163 parameters at any input size (docs/spec/comparison_networks.md#d-unet).
 
     Args:
         height: Rows of the canvas, a multiple of 16.

@@ -1,4 +1,4 @@
-"""RAX-Net: residual attention X-shaped network (raxnet.md, 6), in Keras 3 for any backend."""
+"""RAX-Net: residual attention X-shaped network (docs/spec/method.md#network), in Keras 3 for any backend."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ class PositionSimilarity(layers.Layer):
 
 @register("xnet")
 def xnet(height: int, width: int, batch_norm_momentum: float = 0.99) -> keras.Model:
-    """Builds X-Net: 15,117,646 parameters at any input size (comparison_models.md, 3).
+    """Builds X-Net: 15,117,646 parameters at any input size (docs/spec/comparison_networks.md#x-net).
 
     Args:
         height: Rows of the canvas, a multiple of 16.
