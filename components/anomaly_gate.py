@@ -1,7 +1,7 @@
 """AnomalyGate: stops the run where the records break the schema or the folds differ.
 
 ExampleValidator finds anomalies but lets the run go on, and ignores drift; so this component reads its findings
-and compares every pair of folds itself (tfx_stack.md, 3).
+and compares every pair of folds itself (docs/spec/tfx_stack.md#validation-and-drift).
 """
 
 import logging

@@ -1,10 +1,10 @@
 """NiftiExampleGen: scans and masks to TFRecord slices of three planes, on any Beam runner.
 
 Only paths move through Beam. One DoFn looks a subject up in the store of records, or reads it and writes its shard of
-each plane there, and links them into the artifacts (`trainer.record_store`); images that went
-through Beam's shuffle would be held in memory several times over (tfx_stack.md, 9). On the local runner the workers are
-threads: nearly all of the work is done without Python's lock, and processes would each import TensorFlow first, and
-leave the run waiting forever if one of them were killed (docs/ingest.md).
+each plane there, and links them into the artifacts (`trainer.record_store`); images that went through Beam's shuffle
+would be held in memory several times over (docs/spec/tfx_stack.md#images-through-beam). On the local runner the
+workers are threads: nearly all of the work is done without Python's lock, and processes would each import TensorFlow
+first, and leave the run waiting forever if one of them were killed (docs/ingest.md).
 """
 
 import json

@@ -1,7 +1,7 @@
 """A model becomes a version in a folder that servers watch: whole or not at all, and no number twice.
 
 TFX's own Pusher copies in place, so that a server may load half a model, and two pushes within one second lose one
-(tfx_stack.md, 3).
+(docs/spec/tfx_stack.md#pusher).
 """
 
 from __future__ import annotations

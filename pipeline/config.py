@@ -21,7 +21,8 @@ DATABASE = "metadata.db"  # of ML Metadata, in the root
 RECORDS = "records"  # kept by content, in the root
 COMPARE = "compare"  # what `raxnet compare` leaves, in the root
 DEVICES = ("auto", "cpu", "gpu")
-BEAM_LOCAL = ("--runner=FnApiRunner", "--sdk_container_image=unused")  # see tfx_stack.md, 5
+# docs/spec/tfx_stack.md#arguments-for-the-local-runner
+BEAM_LOCAL = ("--runner=FnApiRunner", "--sdk_container_image=unused")
 
 
 RECIPES = ("common", "published", "both")

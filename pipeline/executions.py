@@ -1,7 +1,8 @@
 """What TFX's metadata says of the newest run: which nodes did something, and where their outputs lie.
 
-LocalDagRunner can return normally with a failed node, and a skipped one leaves no execution (tfx_stack.md, 2):
-so a run is judged by what is recorded, not by the silence of the runner.
+LocalDagRunner can return normally with a failed node, and a skipped one leaves no execution
+(docs/spec/tfx_stack.md#runs-that-fail-without-an-error): so a run is judged by what is recorded, not by the
+silence of the runner.
 """
 
 from __future__ import annotations

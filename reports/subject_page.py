@@ -1,4 +1,7 @@
-"""A subject's page in a derivative: what was found in each of its scans, with pictures (practice.md, 6.1)."""
+"""A subject's page in a derivative: what was found in each of its scans, with pictures.
+
+Its place and name: docs/spec/practice.md#derivative-names.
+"""
 
 from __future__ import annotations
 

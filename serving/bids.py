@@ -74,7 +74,7 @@ class InputScan:
         """The derivative's file; `ending` is for example "mask.nii.gz".
 
         Source entities stay whole, `space` too: the grid is the scan's own. A scan that names no space is in its
-        own, `space-orig` (practice.md, 6.1). Label and description come last.
+        own, `space-orig` (docs/spec/practice.md#derivative-names). Label and description come last.
         """
         kept = [e for e in self.entities if not e.startswith(("label-", "desc-"))]
         if not any(e.startswith("space-") for e in kept):

@@ -1,4 +1,4 @@
-"""The BIDS App: scans in, a BIDS derivative out, and one table of its masks (practice.md, 5)."""
+"""The BIDS App: scans in, a BIDS derivative out, and one table of its masks (docs/spec/practice.md#bids-apps)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""A BIDS derivative of masks: written scan by scan, and published elsewhere (practice.md, 5)."""
+"""A BIDS derivative of masks: written scan by scan, and published elsewhere.
+
+Its form: docs/spec/practice.md#bids-derivatives.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""What stands before a server's own work: who may ask from where, and how much a body may hold (serving.md, 5.4)."""
+"""What stands before a server's own work: who may ask from where, and how much a body may hold.
+
+The threats that it answers: docs/spec/tensorflow_serving.md#security-limits.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The model server's metrics, under the names that TensorFlow Serving's have (serving.md, 2.7)."""
+"""The model server's metrics, under the names that TensorFlow Serving's have.
+
+The names: docs/spec/tensorflow_serving.md#monitoring.
+"""
 
 from __future__ import annotations
 

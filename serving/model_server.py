@@ -1,6 +1,7 @@
-"""TensorFlow Serving's REST API over a folder of models, for laptops and tests (serving.md, 5.3): an ASGI application.
+"""TensorFlow Serving's REST API over a folder of models, for laptops and tests: an ASGI application.
 
-One catch-all instead of a framework's routes: those would decode %2F, redirect slashes and answer 405 (2.1).
+How it is built: docs/spec/tensorflow_serving.md#embedded-server. One catch-all instead of a framework's routes: those
+would decode %2F, redirect slashes and answer 405 (docs/spec/tensorflow_serving.md#urls).
 """
 
 from __future__ import annotations

@@ -1,4 +1,8 @@
-"""Slices on the wire: each as float32 in base64, for the signature `slices_bytes` (serving.md, 3 and 5.1)."""
+"""Slices on the wire: each as float32 in base64, for the signature `slices_bytes`.
+
+The contract: docs/spec/tensorflow_serving.md#model-contract.
+What it spares: docs/spec/tensorflow_serving.md#transport-cost.
+"""
 
 from __future__ import annotations
 

@@ -15,7 +15,8 @@ from lesions.provenance import CARD_FILE, ModelCard, read_card
 from lesions.slices import PLANES
 from serving import device
 
-SLICES_PER_CALL = 16  # of a server; as fast as any number, and under 1 GB (serving.md, 5.5)
+# Of a server: as fast as any number, and under 1 GB (docs/spec/tensorflow_serving.md#latency-and-chunk-size).
+SLICES_PER_CALL = 16
 COMPLETE = ("saved_model.pb", "variables/variables.index", CARD_FILE)  # a version half copied lacks some
 
 

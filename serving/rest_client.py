@@ -1,7 +1,7 @@
 """Per-plane models behind a model server, TensorFlow Serving or ours: the interface of `serving.predictor`.
 
 Slices travel as bytes in base64 (the signature `slices_bytes`), 16 to a request and two requests at a time, so that
-one is packed while the server works on the other (serving.md, 3 and 5.2).
+one is packed while the server works on the other (docs/spec/tensorflow_serving.md#production-set-up).
 """
 
 from __future__ import annotations

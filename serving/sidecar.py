@@ -84,7 +84,7 @@ def _model(predictor: Predictor, plane: str) -> dict[str, Any]:
 def describe(
     scan: InputScan, done: Segmentation, predictor: Predictor, facts: dict[str, Any]
 ) -> dict[str, Any]:
-    """The sidecar of a mask, plain JSON (practice.md, 5): BIDS' own keys first, then ours."""
+    """The sidecar of a mask, plain JSON (docs/spec/practice.md#sidecars): BIDS' own keys first, then ours."""
     trained = statement(predictor)
     return {
         "Type": "Lesion",

@@ -1,4 +1,7 @@
-"""Which versions of which models are served: the newest loaded, replaced ones drained (serving.md, 2.7)."""
+"""Which versions of which models are served: the newest loaded, replaced ones drained.
+
+How TensorFlow Serving does it: docs/spec/tensorflow_serving.md#version-folders.
+"""
 
 from __future__ import annotations
 

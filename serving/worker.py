@@ -1,6 +1,7 @@
 """Minds the process that runs TensorFlow for the model server: apart from it, started anew when it dies.
 
-A tensor of a wrong rank, a broken model or want of memory can end TensorFlow's whole process (serving.md, 5.4).
+A tensor of a wrong rank, a broken model or want of memory can end TensorFlow's whole process
+(docs/spec/tensorflow_serving.md#process-death).
 """
 
 from __future__ import annotations

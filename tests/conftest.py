@@ -1,4 +1,4 @@
-"""What every test needs: quiet libraries, and the folder of facts where it is there."""
+"""What every test needs: quiet libraries, the data beside the tests, and the real tables if they are there."""
 
 import os
 from pathlib import Path
@@ -15,11 +15,28 @@ settings.register_profile("raxnet", deadline=None)
 settings.load_profile("raxnet")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("MPLBACKEND", "Agg")
+DATA = Path(__file__).resolve().parent / "data"  # its README says what each file is
 SHARED = Path(os.environ.get("RAXNET_SHARED", Path(__file__).resolve().parents[2] / "shared"))
+NO_TABLES = "the real lesion tables are absent"
 
 
 @pytest.fixture(scope="session")
-def shared() -> Path:
-    if not (SHARED / "atlas" / "lesions_3d.csv").is_file():
-        pytest.skip(f"{SHARED} has no real lesion tables; set RAXNET_SHARED to the folder that has atlas/")
-    return SHARED
+def atlas() -> Path:
+    """The folder of the real lesion tables of ATLAS v2.0, which are not part of this repository."""
+    folder = SHARED / "atlas"
+    if not (folder / "lesions_3d.csv").is_file():
+        pytest.skip(
+            f"{NO_TABLES}: no lesions_3d.csv in {folder}; set RAXNET_SHARED to the folder that holds atlas/"
+        )
+    return folder
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Counts in one line what was not tested for want of the real tables."""
+    skipped = [
+        report for report in terminalreporter.stats.get("skipped", []) if NO_TABLES in str(report.longrepr)
+    ]
+    if skipped:
+        terminalreporter.write_line(
+            f"{len(skipped)} tests skipped because {NO_TABLES} (RAXNET_SHARED; tests/data/README.md)"
+        )

@@ -1,4 +1,7 @@
-"""Warm-up requests inside a model: TF Serving runs them before it opens a version (serving.md, 2.7)."""
+"""Warm-up requests inside a model: TF Serving runs them before it opens a version.
+
+The file's form: docs/spec/tensorflow_serving.md#warm-up-requests.
+"""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
 """Looks at an upload's NIfTI header before anything else does: headers lie, and a lie must not cost memory.
 
-The bytes are read here by hand (serving.md, 5.4); what passes is what `lesions.nifti` can read.
+The bytes are read here by hand (docs/spec/tensorflow_serving.md#headers-that-lie); what passes is what
+`lesions.nifti` can read.
 """
 
 from __future__ import annotations

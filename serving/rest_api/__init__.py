@@ -1,5 +1,6 @@
-"""TensorFlow Serving's REST API (serving.md, 2): addresses, requests, answers and errors; pure, without TensorFlow.
+"""TensorFlow Serving's REST API: addresses, requests, answers and errors; pure, without TensorFlow.
 
+What it is held to: docs/spec/tensorflow_serving.md#rest-api.
 Where this server answers otherwise than TensorFlow Serving, `DEVIATIONS` says so; docs/serving.md has the same list.
 """
 

@@ -1,4 +1,7 @@
-"""Errors of the REST API: TensorFlow's status codes and TensorFlow Serving's HTTP status and body (serving.md, 2.4)."""
+"""Errors of the REST API: TensorFlow's status codes and TensorFlow Serving's HTTP status and body.
+
+The table of codes: docs/spec/tensorflow_serving.md#errors.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""JSON text to values and to TensorFlow Serving's error messages (serving.md, 2.2)."""
+"""JSON text to values and to TensorFlow Serving's error messages (docs/spec/tensorflow_serving.md#predict-request)."""
 
 from __future__ import annotations
 

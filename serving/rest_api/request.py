@@ -1,4 +1,7 @@
-"""The body of a predict request to tensors (serving.md, 2.2), with TensorFlow Serving's rules and messages."""
+"""The body of a predict request to tensors, with TensorFlow Serving's rules and messages.
+
+The rules: docs/spec/tensorflow_serving.md#predict-request.
+"""
 
 from __future__ import annotations
 

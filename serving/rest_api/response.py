@@ -1,4 +1,7 @@
-"""Tensors to the answer of a predict request (serving.md, 2.3), numbers as TensorFlow Serving writes them."""
+"""Tensors to the answer of a predict request, numbers as TensorFlow Serving writes them.
+
+The forms: docs/spec/tensorflow_serving.md#predict-response.
+"""
 
 from __future__ import annotations
 

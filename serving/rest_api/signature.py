@@ -55,7 +55,7 @@ class Signature:
 
 
 def metadata(model: str, version: int, signatures: dict[str, Signature]) -> dict[str, Any]:
-    """The answer to a request for a model's metadata (serving.md, 2.5)."""
+    """The answer to a request for a model's metadata (docs/spec/tensorflow_serving.md#status-and-metadata)."""
     described = {name: signature.as_json() for name, signature in signatures.items()}
     return {
         "model_spec": {"name": model, "signature_name": "", "version": str(version)},

@@ -1,4 +1,7 @@
-"""JSON values to tensors (serving.md, 2.2): shapes, dtypes and base64, with TensorFlow Serving's rules and messages."""
+"""JSON values to tensors: shapes, dtypes and base64, with TensorFlow Serving's rules and messages.
+
+What each dtype accepts: docs/spec/tensorflow_serving.md#values-by-dtype.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Addresses of the REST API (serving.md, 2.1): matched on the undecoded path with its query, names decoded after."""
+"""Addresses of the REST API: matched on the undecoded path with its query, names decoded after.
+
+The rules: docs/spec/tensorflow_serving.md#urls.
+"""
 
 from __future__ import annotations
 

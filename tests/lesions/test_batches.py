@@ -1,6 +1,4 @@
 import itertools
-import os
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,8 +8,6 @@ from hypothesis import strategies as st
 from lesions import batches
 from lesions.errors import InputError
 from lesions.statistics import read_tables, size_category
-
-SHARED = Path(os.environ.get("RAXNET_SHARED", Path(__file__).parents[2].parent / "shared"))
 
 counts_of = st.lists(st.integers(0, 60), min_size=1, max_size=6).filter(lambda counts: sum(counts) > 0)
 
@@ -157,10 +153,9 @@ def test_negative_seed():
         batches.plan(np.array([1, 0]), 2, -1, 0)
 
 
-@pytest.mark.skipif(not (SHARED / "atlas").is_dir(), reason="the real tables are not here")
 @pytest.mark.parametrize("plane", ["axial", "sagittal"])
-def test_real_tables(plane):
-    sizes = read_tables(SHARED / "atlas").planes[plane]["voxels"].to_numpy()
+def test_real_tables(atlas, plane):
+    sizes = read_tables(atlas).planes[plane]["voxels"].to_numpy()
     lesions = size_category(sizes, plane, None)
     categories = np.concatenate([lesions, np.zeros(2 * len(lesions), int)])
     plan = batches.plan(categories, 32, 0, 1)

@@ -82,13 +82,13 @@ def check_axial(table):
     return found
 
 
-def test_masks_built_from_the_real_tables_give_the_golden_values(shared):
+def test_masks_built_from_the_real_tables_give_the_golden_values(atlas):
     """From the real rows of the smallest, largest, most broken up and every 60th subject.
 
     The values are those of docs/spec/method.md#golden-values.
     """
-    axial = pd.read_csv(shared / "atlas" / "lesions_axial.csv")
-    whole = pd.read_csv(shared / "atlas" / "lesions_3d.csv").set_index("subject")
+    axial = pd.read_csv(atlas / "lesions_axial.csv")
+    whole = pd.read_csv(atlas / "lesions_3d.csv").set_index("subject")
     chosen = {
         whole["voxels"].idxmin(),
         whole["voxels"].idxmax(),
@@ -103,8 +103,8 @@ def test_masks_built_from_the_real_tables_give_the_golden_values(shared):
     assert np.bincount(category, minlength=7)[1:].tolist() == expected.tolist()
 
 
-def test_masks_with_the_real_component_counts_give_them_in_3d(shared):
-    table = pd.read_csv(shared / "atlas" / "lesions_3d.csv")
+def test_masks_with_the_real_component_counts_give_them_in_3d(atlas):
+    table = pd.read_csv(atlas / "lesions_3d.csv")
     most = table.loc[table["lesions"].idxmax()]
     assert most["lesions"] == 33
     for row in (most, table.loc[table["voxels"].idxmin()], *(r for _, r in table.iloc[::80].iterrows())):

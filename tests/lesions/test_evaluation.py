@@ -112,8 +112,8 @@ def test_other_planes_are_held_against_their_own_figures(tmp_path):
 
 
 @pytest.fixture(scope="module")
-def axial(shared):
-    return evaluate(read_score_files(sorted((shared / "atlas").glob("published_axial_fold_*.csv"))), "axial")
+def axial(atlas):
+    return evaluate(read_score_files(sorted(atlas.glob("published_axial_fold_*.csv"))), "axial")
 
 
 def test_the_published_axial_table(axial):
@@ -136,8 +136,8 @@ def test_the_readmes_deviation_is_found(axial):
     assert off[["stated", "source", "verdict"]].to_numpy().tolist() == [["0.7104", "the README", "truncated"]]
 
 
-def test_the_published_fusion_table(shared):
-    made = evaluate(read_score_files([shared / "atlas" / "published_fusion_subjects.csv"]))
+def test_the_published_fusion_table(atlas):
+    made = evaluate(read_score_files([atlas / "published_fusion_subjects.csv"]))
     row = made.folds.iloc[0]
     assert row["n"] == 112
     names = ["dice_smoothed", "precision_smoothed", "recall_smoothed"]
@@ -149,7 +149,7 @@ def test_the_published_fusion_table(shared):
     sized = made.categories[made.categories["score"] == "dice_smoothed"]
     assert sized["n"].tolist() == [44, 31, 13, 10, 9, 5]
     assert sized["mean"].tolist() == pytest.approx([0.456, 0.606, 0.748, 0.813, 0.826, 0.896], abs=5e-4)
-    expected = pd.read_csv(shared / "atlas" / "published_holdout_subjects.csv")["subject"].tolist()
+    expected = pd.read_csv(atlas / "published_holdout_subjects.csv")["subject"].tolist()
     missing, strangers, means = missing_subjects(made.rows, expected)
     assert (len(missing), strangers) == (20, [])
     assert means.set_index("score").loc["dice_smoothed"].tolist() == pytest.approx([132, 0.520], abs=5e-4)

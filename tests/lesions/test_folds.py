@@ -1,6 +1,4 @@
 import json
-import os
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -13,9 +11,6 @@ from lesions.balance import Sample, _features, balance, worst_figure
 from lesions.errors import InputError
 from lesions.folds import check_folds, folds_digest, make_folds, quality, read_folds
 from lesions.statistics import Tables, read_tables, size_category
-
-SHARED = Path(os.environ.get("RAXNET_SHARED", Path(__file__).parents[2].parent / "shared"))
-needs_atlas = pytest.mark.skipif(not (SHARED / "atlas").is_dir(), reason="the real tables are not here")
 
 
 def tables_of(count, planes=("axial", "sagittal", "coronal"), seed=0):
@@ -258,10 +253,9 @@ def test_maps_are_read_from_csv_and_json(tmp_path):
             read_folds(tmp_path / name)
 
 
-@needs_atlas
 @pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(1, 10))])
-def test_real_tables(seed):
-    tables = read_tables(SHARED / "atlas")
+def test_real_tables(atlas, seed):
+    tables = read_tables(atlas)
     frame = make_folds(tables, 5, 0.2, seed)
     check_folds(frame, tables.lesions_3d["subject"])
     assert sizes_of(frame).tolist() == [132, 105, 105, 105, 104, 104]

@@ -223,7 +223,7 @@ def test_affine_that_is_none(tmp_path, data, value):
 
 
 def test_header_that_claims_terabytes_is_refused_before_reading(tmp_path):
-    """61 bytes must not make 13 GB of memory (serving.md, 5.4)."""
+    """61 bytes must not make 13 GB of memory (docs/spec/tensorflow_serving.md#headers-that-lie)."""
     header = nib.Nifti1Header()
     header.set_data_shape((1500, 1500, 1500))
     header.set_data_dtype(np.float32)

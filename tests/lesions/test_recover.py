@@ -44,15 +44,15 @@ def test_scores_that_no_counts_give():
     assert not volume_counts(dice, precision, recall, np.array([3, 3, 3, 0]))[3].any()
 
 
-def test_the_published_rows_are_whole(shared):
+def test_the_published_rows_are_whole(atlas):
     """Every published score follows from whole counts, and the fused ones from the real lesion volumes."""
     for fold in range(1, 6):
-        rows = pd.read_csv(shared / "atlas" / f"published_axial_fold_{fold}.csv")
+        rows = pd.read_csv(atlas / f"published_axial_fold_{fold}.csv")
         given = [rows[name].to_numpy() for name in ("dice", "precision", "recall")]
         assert slice_counts(rows["lesion_voxels"].to_numpy(), *given)[3].all()
-    rows = pd.read_csv(shared / "atlas" / "published_fusion_subjects.csv")
+    rows = pd.read_csv(atlas / "published_fusion_subjects.csv")
     given = [rows[name].to_numpy() for name in ("dice", "precision", "recall", "volume_difference")]
     tp, _, fn, exact = volume_counts(*given)
     assert exact.all()
-    volumes = pd.read_csv(shared / "atlas" / "lesions_3d.csv").set_index("subject")["voxels"]
+    volumes = pd.read_csv(atlas / "lesions_3d.csv").set_index("subject")["voxels"]
     assert (tp + fn).tolist() == volumes.loc[rows["subject"]].tolist()

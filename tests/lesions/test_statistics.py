@@ -280,9 +280,9 @@ def test_the_categories_are_those_of_the_reference():
     ]
 
 
-def test_golden_values_of_the_real_tables(shared):
+def test_golden_values_of_the_real_tables(atlas):
     """(docs/spec/method.md#golden-values)."""
-    tables = statistics.read_tables(shared / "atlas")
+    tables = statistics.read_tables(atlas)
     voxels, lesions = tables.lesions_3d["voxels"], tables.lesions_3d["lesions"]
     assert len(voxels) == 655
     assert (voxels.min(), voxels.median(), round(voxels.mean()), voxels.max()) == (13, 5_290, 33_226, 496_656)

@@ -94,13 +94,13 @@ def test_the_whole_is_drawn_with_n_its_data_and_the_counts_by_category():
     assert outside(figure) == []
 
 
-def test_the_golden_category_counts_are_drawn(shared):
+def test_the_golden_category_counts_are_drawn(atlas):
     """(docs/spec/method.md#size-categories)."""
     for table, counts in (
         ("3d", [319, 154, 64, 49, 44, 25]),
         ("axial", [15725, 5434, 4341, 4297, 1848, 1344]),
     ):
-        sizes = pd.read_csv(shared / "atlas" / f"lesions_{table}.csv")["voxels"].to_numpy()
+        sizes = pd.read_csv(atlas / f"lesions_{table}.csv")["voxels"].to_numpy()
         figure = rainclouds.draw_sizes(sizes, table, None)
         assert [bar.get_width() for bar in figure.axes[1].patches] == counts
         assert outside(figure) == []

@@ -120,7 +120,8 @@ def save_zoo(folder):
         with tf.control_dependencies([tf.debugging.assert_less(x, 0.0, "too large")]):
             return {"y": tf.identity(x)}
 
-    def dies(x):  # a convolution of a wrong rank ends the process (serving.md, 5.4)
+    # A convolution of a wrong rank ends the process (docs/spec/tensorflow_serving.md#process-death).
+    def dies(x):
         kernel = tf.ones([3, 3, 1, 1])
         return {"y": tf.raw_ops.Conv2D(input=x, filter=kernel, strides=[1, 1, 1, 1], padding="SAME")}
 

@@ -17,11 +17,10 @@ import pytest
 
 from pipeline.cli import main
 from serving.rest_api import DEVIATIONS
-from tests.conftest import SHARED
+from tests.conftest import DATA
 from tests.serving.server import Server, save_half_plus_two, save_zoo
 
-FILE = SHARED / "spec" / "tfserving_rest_conformance.json"
-HTTP = json.loads(FILE.read_text())["http"] if FILE.is_file() else []
+HTTP = json.loads((DATA / "tfserving_rest_conformance.json").read_text())["http"]
 TWO = "saved_model_half_plus_two_2_versions"
 
 
@@ -66,7 +65,6 @@ def deviation(case):
     )
 
 
-@pytest.mark.skipif(not HTTP, reason=f"{FILE} is not here; set RAXNET_SHARED")
 @pytest.mark.parametrize("case", HTTP, ids=lambda case: case["name"])
 def test_exchange_of_the_conformance_file(server, case):
     request, expected = case["request"], case["expected"]

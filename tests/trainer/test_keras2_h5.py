@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from lesions.errors import InputError
 from lesions.provenance import card_from_json
 from lesions.slices import Canvas
+from tests.conftest import DATA
 from tests.serving.conftest import make_card
 from tests.trainer import keras2
 from trainer import keras2_config, keras2_h5, networks, signatures
@@ -65,8 +66,8 @@ def layout(path):
         ]
 
 
-def test_the_file_is_laid_out_as_the_authors_are(small, shared):
-    with (shared / "spec/original_h5_weights.csv").open() as stream:
+def test_the_file_is_laid_out_as_the_authors_are(small):
+    with (DATA / "original_h5_weights.csv").open() as stream:
         expected = [(row["layer"], row["weight"], row["shape"]) for row in csv.DictReader(stream)]
     assert layout(small[1]) == expected
 

@@ -87,7 +87,10 @@ def test_strings_of_another_length_are_refused_and_the_rule_said(exported, wrong
 
 
 def test_every_signature_refuses_another_rank_before_it_computes(exported):
-    """Otherwise a convolution of the wrong rank ends the server's whole process (serving.md, 5.4)."""
+    """Otherwise a convolution of the wrong rank ends the server's process.
+
+    Seen: docs/spec/tensorflow_serving.md#process-death.
+    """
     infer = exported[1].signatures
     good = raw(1, exported[2])
     wrong = {

@@ -72,8 +72,8 @@ def test_bad_files_are_one_line(text, tmp_path, capsys):
     assert not (tmp_path / "out").exists()
 
 
-def test_the_published_tables(shared, capsys):
-    paths = sorted(map(str, (shared / "atlas").glob("published_axial_fold_*.csv")))
+def test_the_published_tables(atlas, capsys):
+    paths = sorted(map(str, atlas.glob("published_axial_fold_*.csv")))
     assert main(["evaluate", *paths]) == 0
     text = capsys.readouterr().out
     mean = next(line for line in text.splitlines() if line.startswith("mean of 5 folds")).split()
@@ -91,8 +91,7 @@ def test_the_published_tables(shared, capsys):
     assert "Plane: axial, as the files say" in text
 
 
-def test_the_published_fusion(shared, capsys):
-    atlas = shared / "atlas"
+def test_the_published_fusion(atlas, capsys):
     expected = str(atlas / "published_holdout_subjects.csv")
     assert (
         main(["evaluate", str(atlas / "published_fusion_subjects.csv"), "--expected", expected, "--json"])

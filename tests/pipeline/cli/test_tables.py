@@ -84,9 +84,9 @@ def test_figures_of_scans_outside_mni_space(work, tmp_path, capsys):
     assert "no frequency.png: the scans' grid does not cover the MNI152 template" in said
 
 
-def test_figures_without_images(shared, tmp_path, capsys):
+def test_figures_without_images(atlas, tmp_path, capsys):
     """The real tables: their figures are drawn, and what needs masks is said to be missing."""
-    assert main(["folds", str(shared / "atlas"), str(tmp_path)]) == 0
+    assert main(["folds", str(atlas), str(tmp_path)]) == 0
     names = {f"{kind}_{table}.png" for kind in ("sizes", "folds") for table in ("3d", "axial", "sagittal")}
     assert figures(tmp_path) == names | {"split.png"}
     said = capsys.readouterr().out

@@ -1,4 +1,4 @@
-"""TensorFlow Serving's own behavior as data (tfserving_rest_conformance.json): every case, or a deviation."""
+"""TensorFlow Serving's own behavior as data (tests/data/README.md): every case, or a deviation."""
 
 import json
 
@@ -8,20 +8,18 @@ import pytest
 from serving.rest_api import DEVIATIONS, errors, request, response, tensors, urls
 from serving.rest_api.errors import RestError
 from serving.rest_api.signature import Signature, TensorInfo
-from tests.conftest import SHARED
+from tests.conftest import DATA
 
-FILE = SHARED / "spec" / "tfserving_rest_conformance.json"
-CASES = json.loads(FILE.read_text()) if FILE.is_file() else {}
+CASES = json.loads((DATA / "tfserving_rest_conformance.json").read_text())
 DEVIATING = {  # case: which entry of DEVIATIONS
     "DT_UINT8 row [256, -1]": "integer range",
     "DT_INT16 row [40000]": "integer range",
     "float32 row: short Inf spellings": "spellings",
 }
-pytestmark = pytest.mark.skipif(not CASES, reason=f"{FILE} is not here; set RAXNET_SHARED")
 
 
 def of(section):
-    return pytest.mark.parametrize("case", CASES.get(section, []), ids=lambda case: case["name"])
+    return pytest.mark.parametrize("case", CASES[section], ids=lambda case: case["name"])
 
 
 def body_of(case):
