@@ -18,7 +18,9 @@ NO_SOURCE = {".git", ".venv", "build", "demo", "__pycache__"}
 # A page by its path from the root, and a heading in it.
 CITATION = re.compile(r"(?<![\w./-])((?:(?:docs|deploy|tests)/[\w./-]+|[A-Z][A-Z_]{3,})\.md)(#[\w-]+)?")
 # Pages by the number of a section, pages that never were here, and the folder beside the repository.
-OUTSIDE = re.compile(r"\b[\w-]+\.md,? (?:section )?\d|\b(?:raxnet|comparison_models)\.md|\.\./shared/|\bshared/spec\b")
+OUTSIDE = re.compile(
+    r"\b[\w-]+\.md,? (?:section )?\d|\b(?:raxnet|comparison_models)\.md|\.\./shared/|\bshared/spec\b"
+)
 PARSER = MarkdownIt("commonmark").enable("table")
 
 
