@@ -1,4 +1,4 @@
 # Only forwards: everything is in ./dev, which works without make too.
-.PHONY: demo test slow setup lint lock
-demo test slow setup lint lock:
+.PHONY: demo quick test slow setup lint lock
+demo quick test slow setup lint lock:
 	@./dev $@ $(ARGS)

@@ -7,13 +7,25 @@ import pytest
 
 HEAVY_FOLDERS = {"components", "deploy", "e2e", "stacks", "trainer"}  # not even imported by the quick tier
 HEAVY_MARKS = ("heavy", "slow", "stacks")
-LIBRARIES = {"apache_beam", "jax", "keras", "kfp", "tensorflow", "tensorflow_data_validation", "tf_keras", "tfx"}
+LONGEST = ("tests/e2e", "tests/deploy", "tests/trainer", "tests/serving")
+LIBRARIES = {
+    "apache_beam",
+    "jax",
+    "keras",
+    "kfp",
+    "tensorflow",
+    "tensorflow_data_validation",
+    "tf_keras",
+    "tfx",
+}
 PROCESSES = {"os.fork", "os.forkpty", "os.posix_spawn", "os.system", "subprocess.Popen"}
 
 
 def pytest_addoption(parser):
     parser.addoption(
-        "--quick", action="store_true", help="leave out every test that starts a process or imports TensorFlow"
+        "--quick",
+        action="store_true",
+        help="leave out every test that starts a process or imports TensorFlow",
     )
 
 
@@ -23,11 +35,16 @@ def pytest_configure(config):
 
 
 @pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items):
-    """Gives all tests of a file to one worker, unless a test names its own group: fixtures are made once."""
-    for item in items:
+def pytest_collection_modifyitems(config, items):
+    """Makes groups for pytest-xdist, of which one worker does all: a file's tests, unless a test names another group.
+
+    The longest come first, so that no worker is left alone with them at the end.
+    """
+    names = {item: str(item.path.relative_to(config.rootpath)) for item in items}
+    for item, name in names.items():
         if not item.get_closest_marker("xdist_group"):
-            item.add_marker(pytest.mark.xdist_group(str(item.path.relative_to(item.config.rootpath))))
+            item.add_marker(pytest.mark.xdist_group(name))
+    items.sort(key=lambda item: [names[item].startswith(folder) for folder in LONGEST], reverse=True)
 
 
 class Quick:

@@ -38,7 +38,17 @@ def container(name):
 def validated(*paths):
     """Runs the validator in an environment of its own, because TFX is slower to start beside it (pyproject.toml)."""
     uv = Path(sys.executable).with_name("uv")
-    command = [uv, "tool", "run", "--quiet", "--no-config", "--from", VALIDATOR, "kubernetes-validate", "--strict"]
+    command = [
+        uv,
+        "tool",
+        "run",
+        "--quiet",
+        "--no-config",
+        "--from",
+        VALIDATOR,
+        "kubernetes-validate",
+        "--strict",
+    ]
     versions = [word for version in VERSIONS for word in ("-k", version)]
     return subprocess.run([*command, *versions, *paths], capture_output=True, text=True, check=False)
 

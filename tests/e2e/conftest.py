@@ -1,16 +1,20 @@
 """Real processes of `raxnet` on a phantom, and the folders that they leave."""
 
+import atexit
 import json
 import os
 import shutil
 import subprocess
 import sys
+import tempfile
+from functools import cache
 from pathlib import Path
 
 import pytest
 import yaml
 
 from lesions.phantom import make_cohort
+from tests.e2e.warm import Warm
 
 SETTINGS = {
     "planes": ["axial"],
@@ -23,11 +27,28 @@ SETTINGS = {
 TRAINING = {"batch_size": 8, "epochs": 2, "batch_norm_momentum": 0.8, "batch_norm_slices": 64}
 
 
-def raxnet(*arguments, **options):
+def environment():
+    """This process's, less what the tests set to keep their own TensorFlow quiet."""
+    return {name: value for name, value in os.environ.items() if name != "TF_CPP_MIN_LOG_LEVEL"}
+
+
+def cold_raxnet(*arguments, **options):
     """Runs the command as a user does; returns the completed process with its output as text."""
-    environment = {k: v for k, v in os.environ.items() if k != "TF_CPP_MIN_LOG_LEVEL"}
     command = [sys.executable, "-m", "pipeline.cli.main", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=900, env=environment, **options)
+    return subprocess.run(command, capture_output=True, text=True, timeout=900, env=environment(), **options)
+
+
+@cache
+def warm():
+    """The process of this test run that forks commands."""
+    process = Warm(Path(tempfile.mkdtemp(prefix="raxnet-warm-")))
+    atexit.register(process.stop)
+    return process
+
+
+def raxnet(*arguments):
+    """Runs the command in a process that finds TensorFlow and TFX imported; else as `cold_raxnet`."""
+    return warm().run("pipeline.cli.main", arguments, env=environment())
 
 
 def write_config(path: Path, data: Path, root: Path, **changes) -> Path:

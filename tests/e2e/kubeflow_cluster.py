@@ -1,14 +1,12 @@
 """A compiled pipeline, carried out as Kubeflow's driver and launcher do it: from nothing but its specification.
 
-Every step is a fresh process in an empty folder. It gets its inputs from an object store (a folder here), brought to
+Every step is a process of its own in an empty folder. It gets its inputs from an object store (a folder here), brought to
 where the launcher brings them; its outputs go back there, and its folder is gone. What steps share is the volume alone.
 """
 
 import json
 import os
 import shutil
-import subprocess
-import sys
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from pathlib import Path
 
@@ -23,8 +21,9 @@ SCHEMES = {"gs://": "gcs", "minio://": "minio", "s3://": "s3"}
 class Cluster:
     """Runs a pipeline's steps in an order that its dependencies allow."""
 
-    def __init__(self, file, folder, parameters=None):
-        """Args: file: As compiled. folder: For the store and the steps. parameters: As a user gives them."""
+    def __init__(self, file, folder, warm, parameters=None):
+        """Args: file: As compiled. folder: For the store and the steps. warm: Runs a step. parameters: A user's."""
+        self.warm = warm
         self.spec, self.platform = yaml.safe_load_all(Path(file).read_text())
         json_format.ParseDict(self.spec, pipeline_spec_pb2.PipelineSpec())
         self.store, self.pods = folder / "store", folder / "pods"
@@ -55,10 +54,11 @@ class Cluster:
                 self._copy(self._stored(artifact["uri"]), self._local(artifact["uri"], pod))
         json_format.ParseDict(given, pipeline_spec_pb2.ExecutorInput())  # it is one
         words = [json.dumps(given) if word == "{{$}}" else word for word in container["args"]]
-        program = [sys.executable if word == "python" else word for word in container["command"]]
+        python, option, module = container["command"][:3]
+        assert (python, option) == ("python", "-m")
         environment = {"PATH": os.environ["PATH"], "HOME": str(pod), "PYTHONPATH": str(ROOT)}
         environment |= {"ARTIFACT_LOCAL_PATH": str(pod), "TF_CPP_MIN_LOG_LEVEL": "3"}
-        ran = subprocess.run([*program, *words], cwd=pod, env=environment, capture_output=True, text=True)
+        ran = self.warm.run(module, [*container["command"][3:], *words], cwd=pod, env=environment)
         self.logs[name] = ran.stderr
         assert ran.returncode == 0, f"{name}: {ran.stderr[-3000:]}"
         self.produced[name] = self._outputs(given, pod)

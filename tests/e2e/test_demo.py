@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from lesions.provenance import read_card
-from tests.e2e.conftest import raxnet
+from tests.e2e.conftest import cold_raxnet
 
 pytestmark = pytest.mark.slow
 PLANES = ("axial", "sagittal", "coronal")
@@ -19,7 +19,7 @@ SUBJECTS = 30
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory):
     out = tmp_path_factory.mktemp("demo") / "out"
-    done = raxnet("demo", "--out", out, "--subjects", SUBJECTS)
+    done = cold_raxnet("demo", "--out", out, "--subjects", SUBJECTS)
     assert done.returncode == 0, done.stderr
     return out, done
 
@@ -71,7 +71,7 @@ def test_what_passes_the_gates_is_released_and_nothing_else(demo):
 
 def test_a_second_demo_does_nothing(demo):
     out, first = demo
-    again = raxnet("demo", "--out", out, "--subjects", SUBJECTS)
+    again = cold_raxnet("demo", "--out", out, "--subjects", SUBJECTS)
     assert "0 of 28 steps done, 28 were done before" in again.stderr
     assert table(again.stdout) == table(first.stdout)
 

@@ -11,10 +11,10 @@ import yaml
 
 from lesions.slices import slice_shape
 from serving.predictor import SavedModelPredictor, open_models
-from tests.e2e.conftest import SETTINGS, raxnet, write_config
+from tests.e2e.conftest import SETTINGS, raxnet, warm, write_config
 from tests.e2e.kubeflow_cluster import ROOT, Cluster
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("finished run")]
 IMAGE = "example.org/raxnet-pipeline@sha256:" + "0" * 64
 
 
@@ -38,7 +38,7 @@ def cluster(phantom, tmp_path_factory):
     folder = tmp_path_factory.mktemp("kubeflow")
     _, file, done = compiled(folder, phantom, folder / "volume")
     assert done.returncode == 0, done.stderr
-    made = Cluster(file, folder, {"epochs": SETTINGS["training"]["epochs"]})
+    made = Cluster(file, folder, warm(), {"epochs": SETTINGS["training"]["epochs"]})
     made.order, made.root = made.run(), folder / "volume"
     return made
 

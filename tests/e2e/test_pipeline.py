@@ -13,9 +13,9 @@ import pandas as pd
 import pytest
 
 from lesions.provenance import read_card
-from tests.e2e.conftest import executed, raxnet, run, write_config
+from tests.e2e.conftest import cold_raxnet, executed, raxnet, run, write_config
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("finished run")]
 BEHIND_GATES = {"Blesser", "Pusher_axial", "Release", "ReportGen"}  # no model runs in any of them
 BEHIND_FUSION = {"FusionEvaluator"} | BEHIND_GATES
 
@@ -112,7 +112,7 @@ def test_the_report_of_a_finished_run_can_be_written_again(ran, tmp_path):
 
 def test_chatter_is_in_the_log_only(ran):
     config, root, _ = ran
-    done = raxnet("run", config)
+    done = cold_raxnet("run", config)
     lines = done.stderr.strip().splitlines()
     assert lines[0].split() == ["device:", "cpu"] or "device:" in lines[0]
     assert len(lines) < 40
