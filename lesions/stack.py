@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import importlib.util
 import os
 import sys
@@ -13,18 +14,18 @@ from types import ModuleType
 from typing import Any
 
 LEVEL = "TF_CPP_MIN_LOG_LEVEL"
+FATAL = "3"  # the least severity that is shown; 2 is an error, as TensorFlow calls a missing GPU
 
 
-def quiet_import(level: int) -> None:
-    """Keeps TensorFlow's start-up messages off standard error; to be called before it is imported.
+def quiet_import() -> None:
+    """Keeps TensorFlow's messages off standard error; to be called before it is imported.
 
-    TensorFlow 2.16 heeds the variable. 2.21 writes its first lines (oneDNN is on, no CUDA driver) whatever it says,
-    so that standard error is closed to them while the module is being imported. Level 0 shows everything.
-
-    Args:
-        level: Least severity that is shown, unless the environment has said another: 1 warnings, 2 errors, 3 fatal.
+    Only what ends the process is shown, because exceptions carry all else, unless the environment has said another
+    level; 0 shows everything. TensorFlow 2.16 heeds the variable. 2.21 writes its first lines (oneDNN is on, no CUDA
+    driver) whatever it says, so that standard error is closed to them while the module is being imported. A process
+    that dies meanwhile, on a processor without AVX for example, still says where.
     """
-    os.environ.setdefault(LEVEL, str(level))
+    os.environ.setdefault(LEVEL, FATAL)
     if "tensorflow" not in sys.modules and not any(isinstance(one, _Finder) for one in sys.meta_path):
         sys.meta_path.insert(0, _Finder())
 
@@ -63,14 +64,19 @@ class _Silent(Loader):
 
 @contextmanager
 def _silence() -> Iterator[None]:
-    """Nothing reaches standard error, from C++ neither."""
+    """Nothing reaches standard error, from C++ neither, but the last words of a process that dies."""
     sys.stderr.flush()
     saved = os.dup(2)
     nowhere = os.open(os.devnull, os.O_WRONLY)
+    watched = faulthandler.is_enabled()
     try:
         os.dup2(nowhere, 2)
+        if not watched:
+            faulthandler.enable(saved)
         yield
     finally:
+        if not watched:
+            faulthandler.disable()
         os.dup2(saved, 2)
         os.close(saved)
         os.close(nowhere)

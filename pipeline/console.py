@@ -70,7 +70,7 @@ class ConsoleHandler(logging.Handler):
 def quiet() -> None:
     """Sets what must be set before TensorFlow and TFX are imported."""
     machine.limit_threads()
-    quiet_import(3)  # fatal errors only: exceptions carry the others
+    quiet_import()
     os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
     warnings.filterwarnings("ignore", category=FutureWarning)
     warnings.filterwarnings("ignore", category=DeprecationWarning)

@@ -17,6 +17,7 @@ DESC = "desc-raxnet"
 ORIGINAL = "space-orig"  # the grid of a scan that lies in no standard space
 UNCERTAINTY = "desc-uncertainty"  # of the map of where the planes disagree
 NIFTI = (".nii.gz", ".nii")
+_MASKS = tuple(f"_{kind}{suffix}" for kind in ("mask", "probseg", "dseg") for suffix in NIFTI)
 
 # Where `sub-*` folders lie: BIDS, ATLAS as downloaded, one folder up, one cohort, ATLAS in BIDS.
 _TREES: tuple[tuple[str, ...], ...] = (
@@ -147,10 +148,21 @@ def _bids_scans(folder: Path) -> list[Path]:
     return []
 
 
+def scans_below(folder: Path) -> list[Path]:
+    """The T1w scans of a BIDS folder or of ATLAS's tree, or else all scans in a folder and its subfolders."""
+    return _bids_scans(folder) or sorted(
+        file for file in folder.rglob("*") if _is_loose(file) and not file.is_dir()
+    )
+
+
 def _loose_scans(folder: Path) -> list[Path]:
-    masks = tuple(f"_{kind}{suffix}" for kind in ("mask", "probseg", "dseg") for suffix in NIFTI)
-    files = (file for file in folder.iterdir() if file.is_file() and not file.name.startswith("."))
-    return sorted(file for file in files if file.name.endswith(NIFTI) and not file.name.endswith(masks))
+    return sorted(file for file in folder.iterdir() if file.is_file() and _is_loose(file))
+
+
+def _is_loose(file: Path) -> bool:
+    """Whether a file's name is that of a scan that lies in no BIDS folder: any NIfTI file but masks."""
+    name = file.name
+    return name.endswith(NIFTI) and not name.endswith(_MASKS) and not name.startswith(".")
 
 
 def entities_of(path: Path) -> tuple[str, ...]:

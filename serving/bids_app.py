@@ -178,7 +178,7 @@ def _one(
     facts = sidecar.key(scan, predictor, **options)
     if name:
         facts["Strict"] = strict  # no verdict is kept beside the mask
-        if former := submission.former(scan, out, facts):
+        if former := submission.former(submission.path_of(scan, out), facts):
             return former, True
         done = segment(volume, predictor, progress=progress, strict=strict, **options)
         return submission.save(scan, out, done, predictor, facts, name), False

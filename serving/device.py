@@ -13,7 +13,7 @@ FLOAT32, BFLOAT16 = PRECISIONS = ("float32", "bfloat16")
 
 def tensorflow() -> ModuleType:
     """Imports TensorFlow, without its start-up messages; they tell a user nothing."""
-    quiet_import(2)
+    quiet_import()
     import tensorflow
 
     return tensorflow

@@ -24,6 +24,8 @@ from serving.derivative import DESCRIPTION, as_json, note
 from serving.predictor import Predictor
 from serving.segmenter import Segmentation
 
+MARK = "raxnet mask"
+
 
 def check_name(name: str) -> None:
     """Raises InputError where a derivative cannot be called so."""
@@ -37,13 +39,25 @@ def path_of(scan: InputScan, out: Path) -> Path:
     return scan.output(out, "").with_name("_".join([*kept, LABEL, "mask.nii.gz"]))
 
 
-def former(scan: InputScan, out: Path, facts: dict[str, Any]) -> dict[str, Any]:
-    """Numbers of a finished mask of the same scan, models and options; empty where there is none."""
-    path = path_of(scan, out)
+def mark(predictor: Predictor, facts: dict[str, Any]) -> str:
+    """What a mask's header says: that it is one of ours, and a digest of all that it depends on."""
+    return f"{MARK}; {note(predictor)}; {_digest(facts)}"
+
+
+def marked(path: Path) -> str:
+    """The mark in a file's header; empty where the file is not there or no mask of ours."""
     try:
         header: Any = nib.load(path).header
         said = header["descrip"].tobytes().decode("ascii", "replace").rstrip("\0")
-        if not said.endswith(_digest(facts)):
+    except (*nifti.UNREADABLE, InputError):
+        return ""
+    return said if said.startswith(MARK) else ""
+
+
+def former(path: Path, facts: dict[str, Any]) -> dict[str, Any]:
+    """Numbers of a finished mask of the same scan, models and options; empty where there is none."""
+    try:
+        if not marked(path).endswith(_digest(facts)):
             return {}
         return {**sidecar.lesion_numbers(nifti.read(path)), "Warnings": []}
     except (*nifti.UNREADABLE, InputError):
@@ -64,8 +78,7 @@ def save(
     content = sidecar.describe(scan, done, predictor, facts)
     if not (out / DESCRIPTION).is_file():
         write_text(out / DESCRIPTION, as_json(_description(name, content["TrainingStatement"])))
-    intent = f"raxnet mask; {note(predictor)}; {_digest(facts)}"
-    nifti.write(path_of(scan, out), done.mask, intent, scan.path)
+    nifti.write(path_of(scan, out), done.mask, mark(predictor, facts), scan.path)
     return content
 
 

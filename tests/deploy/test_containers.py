@@ -1,62 +1,65 @@
-"""The images, made from the Dockerfile as it stands and run as they say: a scan in, the mask of the native way out."""
+"""The segmenting image, built by a Docker engine and run as its user, without network, on a read-only root."""
 
 import json
 import os
-import stat
+import re
 import subprocess
 import sys
+import time
+import uuid
 from pathlib import Path
 
-import keras
 import nibabel
 import numpy as np
 import pytest
 
-from lesions.grid import template_grid
-from lesions.phantom import make_subject
-from lesions.slices import PLANES
-from pipeline.kubeflow_settings import KubeflowSettings
-from tests.deploy import image as images
-from tests.deploy.test_small_installation import STEP, card_of, models, network_of
-from trainer import keras2_config
+from tests.deploy.networks import STEP
 
-__all__ = ["models"]  # the fixture
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[2]
-OTHER = "12345:12345"
+CLOSED = ("--network=none", "--read-only", "--tmpfs=/tmp")
+SMALL = ("--cpus=1", "--memory=3g")
+USER = 10001
+ENTRYPOINT = "/opt/raxnet/deploy/docker/entrypoint.sh"
+# Asked inside the container, which has no network but its own: a scan to the gateway, its mask to a file.
+ASK = (
+    "import sys, urllib.request as u; "
+    "sent = u.Request('http://localhost:8080/segment', open(sys.argv[1], 'rb').read()); "
+    "open(sys.argv[2], 'wb').write(u.urlopen(sent, timeout=300).read())"
+)
 
 
 @pytest.fixture(scope="module")
-def built(tmp_path_factory):
-    """The small image."""
-    if reason := images.unavailable():
-        assert "RAXNET_REQUIRE_IMAGES" not in os.environ, f"images must be made here: {reason}"
-        pytest.skip(reason)
-    folder = tmp_path_factory.mktemp("image")
-    build = images.Build(ROOT, folder, "raxnet")
-    print("image, base, in MB:", images.size_mb(build.image))
-    return build
+def out(tmp_path_factory):
+    """A folder that the image's user owns."""
+    folder = tmp_path_factory.mktemp("out")
+    os.chown(folder, USER, USER)
+    return folder
 
 
-@pytest.fixture
-def start(built):
-    def started(*arguments, **options):
-        return images.run(built.image, built.folder / "running", arguments, **options)
-
-    return started
+@pytest.fixture(scope="module")
+def mounts(scan, models, out):
+    folders = (f"{scan.parent}:/bids:ro", f"{models}:/models:ro", f"{out}:/out")
+    return [f"--volume={folder}" for folder in folders]
 
 
-@pytest.fixture
-def scan(tmp_path):
-    (tmp_path / "data").mkdir()
-    volume, _ = make_subject(0, seed=2, spacing=6.0)
-    nibabel.save(nibabel.Nifti1Image(volume.data, volume.grid.affine), tmp_path / "data/scan.nii.gz")
-    return tmp_path / "data/scan.nii.gz"
+@pytest.fixture(scope="module")
+def served(engine, image, mounts):
+    """One container for all that is asked of a running one: it serves the models, with a processor and 3 GiB."""
+    name = f"raxnet-test-{uuid.uuid4().hex[:8]}"
+    command = (image, "serve", "/models", "--host", "0.0.0.0")
+    engine.say("run", "--detach", "--name", name, *CLOSED, *SMALL, *mounts, *command)
+    yield name
+    engine.ask("rm", "--force", name)
 
 
-def writable(folder, user):
-    folder.mkdir()
-    os.chown(folder, *map(int, user.split(":")))
+@pytest.fixture(scope="module")
+def native(scan, models, tmp_path_factory):
+    """The maps that the same command makes outside a container."""
+    folder = tmp_path_factory.mktemp("native")
+    command = [sys.executable, "-m", "pipeline.cli.main", "segment", scan.parent, folder, "--models", models]
+    done = subprocess.run(list(map(str, command)), cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
     return folder
 
 
@@ -66,177 +69,101 @@ def maps(folder):
     return found
 
 
-def test_a_scan_in_and_the_native_mask_out(built, start, scan, models, tmp_path):
-    models.chmod(0o755)
-    out = writable(tmp_path / "out", built.image.user)
-    mounts = {scan.parent: ("/bids", "ro"), out: ("/out", "rw"), models: ("/models", "ro")}
-    done = start("/bids", "/out", "participant", mounts=mounts)
-    assert done.returncode == 0, done.stderr
-    command = [
-        sys.executable,
-        "-m",
-        "pipeline.cli.main",
-        "segment",
-        scan.parent,
-        tmp_path / "native",
-        "--models",
-        models,
-    ]
-    native = subprocess.run(list(map(str, command)), cwd=ROOT, capture_output=True, text=True)
-    assert native.returncode == 0, native.stderr
-    mine, theirs = maps(out), maps(tmp_path / "native")
-    assert set(mine) == set(theirs)
-    for name in mine:
-        np.testing.assert_allclose(mine[name], theirs[name], atol=STEP if "probseg" in name else 0)
+def test_health_check_fails_before_the_server_answers_and_passes_then(engine, image, served):
+    kind, *check = json.loads(engine.inspect(image, "json .Config.Healthcheck.Test"))
+    assert kind == "CMD"
+    assert engine.ask("exec", served, *check[:-1], check[-1], "1").returncode != 0  # a port where nobody is
+    end = time.monotonic() + 300
+    while engine.ask("exec", served, *check).returncode:
+        assert engine.inspect(served, ".State.Running") == "true", engine.ask("logs", served).stderr
+        assert time.monotonic() < end
+        time.sleep(1)
 
 
-def test_the_methods_own_use_works(start, tmp_path):
-    """./data and ./trained_models/*.h5 are imported and segmented into /results, by one mount more."""
-    here, results = tmp_path / "here", writable(tmp_path / "results", OTHER)
-    (here / "data").mkdir(parents=True)
-    (here / "trained_models").mkdir()
-    volume, _ = make_subject(0, seed=2, spacing=1.0)
-    nibabel.save(nibabel.Nifti1Image(volume.data, volume.grid.affine), here / "data/scan.nii.gz")
-    keras.utils.set_random_seed(1)
-    for plane in PLANES:
-        network = network_of(plane, template_grid(1.0))
-        keras2_config.write(
-            network, card_of(network, plane, template_grid(1.0)), here / f"trained_models/{plane}.h5"
+def test_a_scan_in_and_the_native_mask_out(engine, image, mounts, out, native):
+    """A user's command, with a processor and 3 GiB: nothing but our lines is seen, and nothing is killed."""
+    name = f"raxnet-test-{uuid.uuid4().hex[:8]}"
+    try:
+        done = engine.ask(
+            "run", "--name", name, *CLOSED, *SMALL, *mounts, image, "/bids", "/out", "participant"
         )
-    for path in (here / "trained_models").iterdir():
-        _without_card(path)
-    done = start(mounts={here: ("/here", "ro"), results: ("/results", "rw")}, user=OTHER)
-    assert done.returncode == 0, done.stderr
-    (mask,) = results.rglob("*_mask.nii.gz")
-    assert nibabel.load(mask).shape == (197, 233, 189)
-    assert mask.stat().st_uid == 12345
+        assert (done.returncode, done.stderr) == (0, "")
+        assert [line.split(":")[0] for line in done.stdout.splitlines()[:2]] == ["device", "models"]
+        assert engine.inspect(name, ".State.OOMKilled") == "false"
+    finally:
+        engine.ask("rm", "--force", name)
+    mine, theirs = maps(out), maps(native)
+    assert set(mine) == set(theirs)
+    for key in mine:
+        np.testing.assert_allclose(mine[key], theirs[key], atol=STEP if "probseg" in key else 0)
+    assert {path.stat().st_uid for path in out.rglob("*.nii.gz")} == {USER}
 
 
-def _without_card(path):
-    """As the authors' files are."""
-    import h5py
-
-    from trainer.keras2_h5 import CARD
-
-    with h5py.File(path, "a") as file:
-        del file.attrs[CARD]
-
-
-@pytest.mark.parametrize(
-    ("mounts", "said"),
-    [
-        ((), "no scans: mount"),
-        (("here",), "nowhere to write"),
-        (("here", "results"), "cannot be written by user 10001"),
-    ],
-)
-def test_what_is_missing_is_said(start, tmp_path, mounts, said):
-    (tmp_path / "here/data").mkdir(parents=True)
-    (tmp_path / "results").mkdir()
-    given = {tmp_path / name: (f"/{name}", "ro" if name == "here" else "rw") for name in mounts}
-    done = start(mounts=given)
-    assert done.returncode == 2
-    assert said in done.stderr
+def test_a_container_without_network_serves_who_asks_inside_it(engine, served, out, native):
+    engine.say("exec", served, "python", "-c", ASK, "/bids/scan.nii.gz", "/out/served.nii.gz")
+    mask = np.asarray(nibabel.load(out / "served.nii.gz").dataobj)
+    (out / "served.nii.gz").unlink()
+    (expected,) = native.rglob("*_mask.nii.gz")
+    np.testing.assert_array_equal(mask, np.asarray(nibabel.load(expected).dataobj))
+    logged = engine.ask("logs", served)
+    first, *others = logged.stderr.splitlines()
+    assert first == "loading the models"
+    ours = re.compile(r"  (\w+ 1 is served|\[\w+\] POST /segment: 200 in .* s)")
+    assert all(ours.fullmatch(line) for line in others), others
+    assert logged.stdout.splitlines()[-1].startswith("gateway at ")
 
 
-def test_health_check_fails_where_nothing_answers_and_passes_where_the_server_does(built, start, models):
-    models.chmod(0o755)
-    check = built.image.healthcheck
-    assert start(instead=check).returncode != 0
-    wait = " ".join(check) + " && break; sleep 1; done"
-    script = (
-        f"raxnet serve /models --host 0.0.0.0 >/tmp/said 2>&1 & for i in $(seq 90); do {wait}; "
-        + " ".join(check)
-    )
-    done = start(instead=["/bin/sh", "-c", script], mounts={models: ("/models", "ro")})
-    assert done.returncode == 0, done.stderr
+def test_processors_and_memory_are_those_of_the_container(engine, served):
+    found = json.loads(engine.say("exec", served, "python", "-m", "common.machine"))
+    assert found == {"processors": 1, "memory_bytes": 3 << 30}
+    assert engine.inspect(served, ".State.OOMKilled") == "false"
 
 
-def test_models_that_may_not_be_read_are_named(start, scan, models, tmp_path):
+def test_it_runs_as_nobody_special_cannot_write_and_has_no_network(engine, image, served):
+    assert engine.inspect(image, ".Config.User") == f"{USER}:{USER}"
+    assert engine.say("exec", served, "id", "-u") == str(USER)
+    written = engine.ask("exec", served, "touch", "/opt/raxnet/x")
+    assert "Read-only file system" in written.stderr
+    ask = 'import urllib.request as u; u.urlopen("http://deb.debian.org", timeout=5)'
+    assert "URLError" in engine.ask("exec", served, "python", "-c", ask).stderr
+    assert engine.say("exec", served, "sh", "-c", "find /opt -type f | head -n 1")
+    assert engine.say("exec", "--user=0", served, *["find", "/opt", "!", "-type", "l", "-perm", "/022"]) == ""
+
+
+def test_models_that_may_not_be_read_are_named(engine, served, models):
     models.chmod(0o700)
-    mounts = {scan.parent: ("/bids", "ro"), tmp_path: ("/out", "rw"), models: ("/models", "ro")}
-    done = start("/bids", "/out/masks", mounts=mounts)
+    try:
+        done = engine.ask("exec", served, ENTRYPOINT, "/bids", "/out/masks")
+    finally:
+        models.chmod(0o755)
     assert done.returncode == 2
     assert "/models/axial: this user may not read it" in done.stderr
     assert "Traceback" not in done.stderr
 
 
-def test_commands_of_ours_run_too(start):
-    done = start("check", "/nowhere")
+def test_commands_of_ours_run_too(engine, served):
+    done = engine.ask("exec", served, ENTRYPOINT, "check", "/nowhere")
     assert done.returncode == 2
     assert "no such folder" in done.stderr
-    assert start("--help").returncode == 0
+    assert "segment" in engine.say("exec", served, ENTRYPOINT, "--help")
+    assert "segment" in engine.say("exec", served, ENTRYPOINT)
 
 
-def test_it_runs_as_nobody_special_cannot_write_and_has_no_network(built, start):
-    assert built.image.user == "10001:10001"
-    ask = 'import urllib.request as u; u.urlopen("http://deb.debian.org", timeout=5)'
-    script = f"id -u; touch /opt/raxnet/x 2>&1 || echo read-only; python -c '{ask}' 2>&1 | tail -1"
-    done = start(instead=["/bin/sh", "-c", script])
-    lines = done.stdout.splitlines()
-    assert lines[0] == "10001"
-    assert "read-only" in lines
-    assert "URLError" in lines[-1]
-    layers = [path for layer in built.image.layers[1:] for path in (layer / "opt").rglob("*")]
-    assert layers
-    assert not [
-        path
-        for path in layers
-        if not path.is_symlink() and path.stat().st_mode & (stat.S_IWGRP | stat.S_IWOTH)
-    ]
-
-
-def test_the_bill_of_materials_names_what_is_there(built, start):
-    done = start(instead=["cat", "/opt/raxnet/sbom.json"])
-    bill = json.loads(done.stdout)
+def test_the_bill_of_materials_names_what_is_there(engine, served):
+    bill = json.loads(engine.say("exec", served, "cat", "/opt/raxnet/sbom.json"))
     assert bill["bomFormat"] == "CycloneDX"
     listed = {one["name"].lower(): one["version"] for one in bill["components"]}
     assert {"tensorflow", "numpy", "nibabel", "simpleitk", "starlette"} <= set(listed)
     assert not {"tfx", "apache-beam", "tensorflow-model-analysis"} & set(listed)
-    done = start(instead=["cat", "/opt/raxnet/licenses.txt"])
-    assert "NiiVue (serving/web/static/vendor)\t0.69.0\tBSD-2-Clause" in done.stdout
-    assert done.stdout.count("\n") > len(listed)
+    licenses = engine.say("exec", served, "cat", "/opt/raxnet/licenses.txt")
+    assert "NiiVue (serving/web/static/vendor)\t0.69.0\tBSD-2-Clause" in licenses
+    assert len(licenses.splitlines()) > len(listed)
 
 
-def test_the_pipelines_image_carries_out_a_step_of_kubeflow(built, tmp_path):
-    out = writable(tmp_path / "store", built.image.user)
-    generator = "components.hyperparameters_gen.HyperparametersGen_Executor"
-    artifact = {
-        "name": "h",
-        "uri": "minio://b/h",
-        "type": {"instanceSchema": "title: tfx.HyperParameters\ntype: object\n"},
-    }
-    invocation = {
-        "inputs": {"parameterValues": {"epochs": 3.0, "batch_size": 8.0, "code": "c"}},
-        "outputs": {
-            "artifacts": {"hyperparameters": {"artifacts": [artifact]}},
-            "outputFile": "/store/outputs/metadata.json",
-        },
-    }
-    parameters = {"epochs": "NUMBER_INTEGER", "batch_size": "NUMBER_INTEGER", "code": "STRING"}
-    spec = {"parameters": {name: {"parameterType": kind} for name, kind in parameters.items()}}
-    words = ["python", "-m", "pipeline.kubeflow_step", "--executor_class_path", generator]
-    words += ["--json_serialized_invocation_args", json.dumps(invocation)]
-    words += ["--json_serialized_inputs_spec_args", json.dumps(spec)]
-    image = built.stages["pipeline"]
-    print("pipeline's image, base, in MB:", images.size_mb(image))
-    step = ["env", "ARTIFACT_LOCAL_PATH=/store", *words]
-    done = images.run(image, built.folder / "running", mounts={out: ("/store", "rw")}, instead=step)
-    assert done.returncode == 0, done.stderr
-    assert json.loads((out / "minio/b/h/hyperparameters.json").read_text()) == {"epochs": 3, "batch_size": 8}
-    told = json.loads((out / "outputs/metadata.json").read_text())["artifacts"]["hyperparameters"][
-        "artifacts"
-    ]
-    assert told[0]["uri"] == "minio://b/h"
-    settings = KubeflowSettings()
-    assert (
-        images.run(
-            image, built.folder / "running", instead=["test", "-f", f"{settings.home}/schema/schema.pbtxt"]
-        ).returncode
-        == 0
-    )
-
-
-def test_labels_and_entry_point(built):
-    assert built.image.labels["org.opencontainers.image.licenses"] == "Apache-2.0"
-    assert built.image.entrypoint == ["/opt/raxnet/deploy/docker/entrypoint.sh"]
+def test_labels_entry_point_and_size(engine, image):
+    labels = json.loads(engine.inspect(image, "json .Config.Labels"))
+    assert labels["org.opencontainers.image.licenses"] == "Apache-2.0"
+    assert json.loads(engine.inspect(image, "json .Config.Entrypoint")) == [ENTRYPOINT]
+    size = int(engine.inspect(image, ".Size")) / 1e6
+    print(f"{image}: {size:.0f} MB", file=sys.stderr)
+    assert size < 3500  # docs/containers.md says what it holds

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 import yaml
 
 from pipeline.cli.main import COMMANDS, parser
@@ -13,9 +14,10 @@ ROOT = Path(__file__).parents[2]
 DOCKER = ROOT / "deploy/docker"
 
 
-def test_hadolint_finds_nothing():
+@pytest.mark.parametrize("file", ["Dockerfile", "deploy/docker/rux/Dockerfile"])
+def test_hadolint_finds_nothing(file):
     hadolint = Path(sys.executable).with_name("hadolint")
-    done = subprocess.run([hadolint, ROOT / "Dockerfile"], capture_output=True, text=True)
+    done = subprocess.run([hadolint, ROOT / file], capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (0, "")
 
 
@@ -51,3 +53,12 @@ def test_apptainer_starts_what_the_image_has():
     (script,) = re.findall(r"exec /opt/raxnet/(\S+) ", definition)
     assert (ROOT / script).stat().st_mode & 0o111
     assert "exec /opt/venv/bin/raxnet serve /models" in definition
+
+
+def test_git_ignores_scans_weights_and_masks_of_the_methods_folder():
+    folder = "deploy/docker/rux"
+    names = ("data/scan.nii.gz", "data/sub/scan.nii", "trained_models/axial.h5", "results/scan.nii.gz")
+    paths = [f"{folder}/{name}" for name in names]
+    done = subprocess.run(["git", "check-ignore", *paths], cwd=ROOT, capture_output=True, text=True)
+    assert done.stdout.splitlines() == paths
+    assert "deploy/docker/rux" in (ROOT / ".dockerignore").read_text().splitlines()

@@ -9,24 +9,21 @@ from dataclasses import replace
 from pathlib import Path
 
 import httpx
-import keras
 import nibabel
 import numpy as np
 import pytest
 
 from lesions.grid import template_grid
 from lesions.phantom import make_subject
-from lesions.provenance import ModelCard
 from lesions.push import push
-from lesions.slices import PLANES, canvas, slice_shape
+from lesions.slices import PLANES
 from serving.predictor import folder_digest
 from serving.releases import publish, served
-from trainer import job, keras2_config, signatures
-from trainer.networks.raxnet import raxnet
+from tests.deploy.networks import SPACING, STEP, card_of, network_of
+from trainer import job, keras2_config
 
 pytestmark = pytest.mark.slow
-ROOT, SPACING = Path(__file__).parents[2], 6.0
-STEP = 0.00101  # of a written map, where two TensorFlows round to either side of it
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -42,31 +39,6 @@ def small(tmp_path_factory):
     )
     assert made.returncode == 0, made.stderr
     return folder / "bin"
-
-
-def card_of(network, plane, grid):
-    """A card that says: not trained."""
-    pads = canvas(grid.shape, plane)
-    none = dict.fromkeys(("subjects", "validation_subjects", "epochs", "best_epoch"), 0)
-    facts = {"dataset": "phantom", "phantom": True, "fold_map": "f", "data": "d", "loss": "none"}
-    sizes = {"canvas": (pads.rows, pads.columns), "parameters": network.count_params()}
-    return ModelCard(plane=plane, fold=1, network="raxnet", grid=grid, **none, **facts, **sizes)
-
-
-def network_of(plane, grid):
-    return raxnet(*canvas(grid.shape, plane).padded(*slice_shape(grid.shape, plane)))
-
-
-@pytest.fixture(scope="module")
-def models(tmp_path_factory):
-    """A RAX-Net for each plane, exported here, by the whole installation."""
-    keras.utils.set_random_seed(0)
-    grid, folder = template_grid(SPACING), tmp_path_factory.mktemp("models")
-    for plane in PLANES:
-        network = network_of(plane, grid)
-        sizes = slice_shape(grid.shape, plane), canvas(grid.shape, plane)
-        signatures.export(network, *sizes, folder / plane / "1", card=card_of(network, plane, grid))
-    return folder
 
 
 def run(*words, cwd):

@@ -1,6 +1,6 @@
 """A compiled pipeline, carried out as Kubeflow's driver and launcher do it: from nothing but its specification.
 
-Every step is a process of its own in an empty folder. It gets its inputs from an object store (a folder here), brought to
+Every step has its own process and an empty folder. It gets its inputs from an object store (a folder here), brought to
 where the launcher brings them; its outputs go back there, and its folder is gone. What steps share is the volume alone.
 """
 

@@ -17,7 +17,7 @@ def stderr_of(code, folder=None, **environment):
     return done.stderr
 
 
-QUIET = "from lesions.stack import quiet_import; quiet_import(3)\n"
+QUIET = "from lesions.stack import quiet_import; quiet_import()\n"
 SAY = "import tensorflow; print('ours', file=__import__('sys').stderr)"
 
 
@@ -50,3 +50,11 @@ def test_submodules_are_found_as_ever(tmp_path):
     )
     code = QUIET + "from tensorflow import part; print(part.HERE.name, file=__import__('sys').stderr)"
     assert stderr_of(code, tmp_path) == "tensorflow\n"
+
+
+def test_a_process_that_dies_meanwhile_says_where(tmp_path):
+    (tmp_path / "tensorflow.py").write_text(LOUD + "os.abort()\n")
+    told = stderr_of(QUIET + SAY, tmp_path)
+    assert "Fatal Python error: Aborted" in told
+    assert "tensorflow.py" in told
+    assert "chatter" not in told

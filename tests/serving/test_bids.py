@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from lesions.errors import InputError
-from serving.bids import entities_of, find_scans
+from serving.bids import entities_of, find_scans, scans_below
 
 
 def touch(root, *names):
@@ -145,3 +145,20 @@ def test_links_are_followed_and_none_is_passed_over(tmp_path):
     ]
     with pytest.raises(InputError, match="check the label"):
         find_scans([tmp_path / "raw"], ["../../etc"])
+
+
+def test_scans_below_are_a_data_sets_or_all_of_a_tree(tmp_path):
+    names = (
+        "a.nii.gz",
+        "clinic/a.nii.gz",
+        "clinic/b.nii",
+        "clinic/a_mask.nii.gz",
+        "clinic/.c.nii",
+        "d.nii/e.txt",
+    )
+    loose = touch(tmp_path / "loose", *names)
+    found = [path.relative_to(loose).as_posix() for path in scans_below(loose)]
+    assert found == ["a.nii.gz", "clinic/a.nii.gz", "clinic/b.nii"]
+    scan, other = "sub-1/anat/sub-1_T1w.nii.gz", "sub-1/anat/sub-1_FLAIR.nii.gz"
+    data_set = touch(tmp_path / "bids", scan, other)
+    assert scans_below(data_set) == [data_set / scan]
