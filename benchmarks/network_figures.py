@@ -228,7 +228,9 @@ def draw_separable(layer: layers.SeparableConv2D) -> Any:
 def planned(name: str, size: tuple[int, int]) -> keras.Model:
     """A network without its numbers: shapes are all that is asked of it."""
     with keras.StatelessScope(initialize_variables=False):
-        return networks.build(name, *size)
+        made = networks.build(name, *size)
+    keras.utils.clear_session(free_memory=False)  # else Keras makes these numbers with the next network's
+    return made
 
 
 def table() -> str:
