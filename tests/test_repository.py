@@ -154,18 +154,3 @@ def test_every_command_of_dev_that_a_page_names_exists(page):
     there = set(re.findall(r"^    ([a-z]+)\)", cases, re.MULTILINE))
     assert {"setup", "test", "slow"} <= there
     assert named - there == set()
-
-
-@pytest.mark.parametrize("page", [*PAGES, "THIRD_PARTY_NOTICES.md"])
-def test_every_file_and_heading_that_a_page_links_to_exists(page):
-    for target in re.findall(r"\]\(([^)\s]+)\)", (ROOT / page).read_text()):
-        if "://" in target:
-            continue
-        name, _, heading = target.partition("#")
-        file = ROOT / (name or page)
-        assert file.exists(), f"{page}: {target}"
-        if heading:
-            titles = re.findall(r"^#+ (.*)$", file.read_text(), re.MULTILINE)
-            assert heading in [
-                re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles
-            ], target
