@@ -6,9 +6,20 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from tests.tiers import pytest_addoption, pytest_collection_modifyitems, pytest_configure
+from tests.tiers import (
+    pytest_addoption,
+    pytest_collection_modifyitems,
+    pytest_configure,
+    pytest_xdist_make_scheduler,
+)
 
-__all__ = ["pytest_addoption", "pytest_collection_modifyitems", "pytest_configure"]  # pytest calls them
+# pytest calls them
+__all__ = [
+    "pytest_addoption",
+    "pytest_collection_modifyitems",
+    "pytest_configure",
+    "pytest_xdist_make_scheduler",
+]
 
 # A busy machine is slow, not wrong: no test fails by the clock.
 settings.register_profile("raxnet", deadline=None)

@@ -122,9 +122,7 @@ def test_scans_and_weights_are_refused(name):
     assert _refused(name)
 
 
-@pytest.mark.parametrize(
-    "name", ["tests/data/layout.h5", "nii.md", "lesions/nifti.py", "scan.nii.gz.json"]
-)
+@pytest.mark.parametrize("name", ["tests/data/layout.h5", "nii.md", "lesions/nifti.py", "scan.nii.gz.json"])
 def test_other_files_are_not(name):
     assert not _refused(name)
 

@@ -4,10 +4,16 @@ import multiprocessing.process
 import sys
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 HEAVY_FOLDERS = {"components", "deploy", "e2e", "stacks", "trainer"}  # not even imported by the quick tier
 HEAVY_MARKS = ("heavy", "slow", "stacks")
 LONGEST = ("tests/e2e", "tests/deploy", "tests/trainer", "tests/serving")
+TOGETHER = (  # they share a run, a Docker engine and its ports, a Flink cluster
+    ("tests/e2e/test_pipeline.py", "tests/e2e/test_kubeflow.py"),
+    tuple(f"tests/deploy/test_{name}.py" for name in ("containers", "compose", "rux", "pipeline_image")),
+    ("tests/deploy/flink/",),
+)
 LIBRARIES = {
     "apache_beam",
     "jax",
@@ -34,17 +40,23 @@ def pytest_configure(config):
         config.pluginmanager.register(Quick())
 
 
-@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config, items):
-    """Makes groups for pytest-xdist, of which one worker does all: a file's tests, unless a test names another group.
-
-    The longest come first, so that no worker is left alone with them at the end.
-    """
+    """The longest first, so that no worker of pytest-xdist is left alone with them at the end."""
     names = {item: str(item.path.relative_to(config.rootpath)) for item in items}
-    for item, name in names.items():
-        if not item.get_closest_marker("xdist_group"):
-            item.add_marker(pytest.mark.xdist_group(name))
     items.sort(key=lambda item: [names[item].startswith(folder) for folder in LONGEST], reverse=True)
+
+
+class Sharing(LoadScopeScheduling):
+    """Gives all tests of a file, or of files that are TOGETHER, to one worker: their fixtures are made once."""
+
+    def _split_scope(self, nodeid):
+        file = nodeid.partition("::")[0]
+        return next((files[0] for files in TOGETHER if file.startswith(files)), file)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    return Sharing(config, log)
 
 
 class Quick:

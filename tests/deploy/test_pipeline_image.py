@@ -9,7 +9,7 @@ import pytest
 
 from pipeline.kubeflow_settings import KubeflowSettings
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("engine")]
+pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[2]
 GENERATOR = "components.hyperparameters_gen.HyperparametersGen_Executor"
 

@@ -14,7 +14,7 @@ from serving.predictor import SavedModelPredictor, open_models
 from tests.e2e.conftest import SETTINGS, raxnet, warm, write_config
 from tests.e2e.kubeflow_cluster import ROOT, Cluster
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("finished run")]
+pytestmark = pytest.mark.slow
 IMAGE = "example.org/raxnet-pipeline@sha256:" + "0" * 64
 
 

@@ -15,7 +15,7 @@ import pytest
 from lesions.provenance import read_card
 from tests.e2e.conftest import cold_raxnet, executed, raxnet, run, write_config
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("finished run")]
+pytestmark = pytest.mark.slow
 BEHIND_GATES = {"Blesser", "Pusher_axial", "Release", "ReportGen"}  # no model runs in any of them
 BEHIND_FUSION = {"FusionEvaluator"} | BEHIND_GATES
 

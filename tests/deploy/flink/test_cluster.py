@@ -8,7 +8,6 @@ import pytest
 
 from tests.deploy.flink.conftest import DEPLOY, PORTS, free_ports
 
-pytestmark = pytest.mark.xdist_group("flink")
 NAMES = ("jobmanager", "jobserver", "taskmanager1", "taskmanager2")
 
 

@@ -9,7 +9,7 @@ from pipeline.config import BEAM_LOCAL
 from tests.deploy.flink.conftest import wait_for
 from tests.deploy.flink.ingests import SUBJECTS, contents, ingest, shards, write_scans
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("flink")]
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ from lesions.slices import PLANES
 from tests.deploy.flink.conftest import wait_for
 from tests.e2e.conftest import executed, raxnet, write_config
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("flink")]
+pytestmark = pytest.mark.slow
 SPLIT = {"folds": 2, "holdout": 0.2, "seed": 0}
 
 
