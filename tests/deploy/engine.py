@@ -107,20 +107,26 @@ def _started(home: Path, folder: Path, clients: list[str]) -> Iterator[Engine]:
         daemon = subprocess.Popen(words, stdout=log, stderr=subprocess.STDOUT, start_new_session=True)
     try:
         engine = _wait(daemon, socket, clients, home / "dockerd.log")
+        if left := engine.say("ps", "--all", "--quiet").split():  # of tests that were killed
+            engine.say("rm", "--force", *left)
         yield engine
         engine.say("image", "prune", "--force")  # layers of earlier trees
     finally:
         daemon.terminate()
         daemon.wait(120)
+        # It leaves this mount behind, and a folder with a mount in it cannot be removed.
+        subprocess.run(["umount", folder / "exec/netns/default"], capture_output=True)
 
 
 def _wait(daemon: subprocess.Popen, socket: str, clients: list[str], log: Path) -> Engine:
-    """The engine, once a client can talk to it: a newer one may refuse an older engine."""
+    """The engine, once a client can talk to it: a newer one may refuse an older engine.
+
+    It is always the same client, because what another one sends is not found in the cache of layers.
+    """
     end = time.monotonic() + START_SECONDS
+    engines = [Engine(client, socket, own=True) for client in clients]
     while daemon.poll() is None and time.monotonic() < end:
-        for client in clients:
-            engine = Engine(client, socket, own=True)
-            if engine.answers():
-                return engine
+        if any(engine.answers() for engine in engines):
+            return next(engine for engine in engines if engine.answers())
         time.sleep(0.5)
     raise UnavailableError(f"dockerd does not start: {log.read_text()[-1000:]}")

@@ -18,7 +18,7 @@ from serving.segmenter import segment
 from tests.deploy import compose
 from tests.deploy.engine import UnavailableError
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]  # images may have to be built first
 FILE = Path(__file__).parents[2] / "deploy/docker/compose.yaml"
 SERVING = {
     "image": "raxnet",

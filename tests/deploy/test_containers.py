@@ -15,7 +15,7 @@ import pytest
 
 from tests.deploy.networks import STEP
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]  # images may have to be built first
 ROOT = Path(__file__).parents[2]
 CLOSED = ("--network=none", "--read-only", "--tmpfs=/tmp")
 SMALL = ("--cpus=1", "--memory=3g")

@@ -9,7 +9,7 @@ import pytest
 
 from pipeline.kubeflow_settings import KubeflowSettings
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]  # images may have to be built first
 ROOT = Path(__file__).parents[2]
 GENERATOR = "components.hyperparameters_gen.HyperparametersGen_Executor"
 

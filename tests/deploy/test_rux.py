@@ -15,7 +15,7 @@ from lesions.grid import Volume
 from lesions.phantom import make_subject
 from tests.deploy import networks
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]  # images may have to be built first
 SOURCE = Path(__file__).parents[2] / "deploy/docker/rux"
 RUN = 'docker run {options} -v "$(pwd)/results:/results" -p 4000:80 rux'  # as the method's page has it
 OWNER = 12345
