@@ -129,6 +129,7 @@ def findings(root: Path) -> list[str]:
     return sorted(set(found))
 
 
+@pytest.mark.heavy
 def test_every_citation_link_and_path_leads_somewhere():
     assert findings(ROOT) == []
 
@@ -185,6 +186,7 @@ def test_what_leads_nowhere_is_found(tree, name, added):
     assert findings(tree) == [WRONG[name, added]]
 
 
+@pytest.mark.heavy
 def test_with_git_its_files_alone_count(tree):
     for words in (["init", "-q"], ["add", "README.md", "docs", "trainer"]):
         subprocess.run(["git", "-C", str(tree), *words], check=True)

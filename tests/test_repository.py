@@ -56,6 +56,7 @@ def test_license_and_version_are_the_same_wherever_they_are_said():
     assert PROJECT.metadata["License-Expression"] == CITATION["license"] == "Apache-2.0"
 
 
+@pytest.mark.heavy
 def test_the_citation_is_valid():
     """By the schema that cffconvert uses."""
     import jsonschema  # here, because it takes three seconds that no other test of this file needs
@@ -127,6 +128,7 @@ def test_other_files_are_not(name):
     assert not _refused(name)
 
 
+@pytest.mark.heavy
 def test_nobodys_scan_is_committed():
     names = committed()
     assert len(names) > 100

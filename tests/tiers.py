@@ -6,7 +6,6 @@ import sys
 import pytest
 from xdist.scheduler import LoadScopeScheduling
 
-HEAVY_FOLDERS = {"components", "deploy", "e2e", "stacks", "trainer"}  # not even imported by the quick tier
 HEAVY_MARKS = ("heavy", "slow", "stacks")
 LONGEST = ("tests/e2e", "tests/deploy", "tests/trainer", "tests/serving")
 TOGETHER = (  # they share a run, a Docker engine and its ports, a Flink cluster
@@ -68,9 +67,6 @@ class Quick:
         start = multiprocessing.process.BaseProcess.start
         multiprocessing.process.BaseProcess.start = lambda process: self.refuse("a process") or start(process)
         sys.addaudithook(self.audit)
-
-    def pytest_ignore_collect(self, collection_path):
-        return True if collection_path.is_dir() and collection_path.name in HEAVY_FOLDERS else None
 
     def pytest_collection_modifyitems(self, config, items):
         heavy = [item for item in items if any(map(item.get_closest_marker, HEAVY_MARKS))]

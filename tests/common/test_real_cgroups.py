@@ -11,6 +11,8 @@ import pytest
 
 from common import machine
 
+pytestmark = pytest.mark.heavy
+
 HIERARCHIES = Path("/sys/fs/cgroup")
 COUNT = [sys.executable, "-m", "common.machine"]
 QUOTA = {"cpu.cfs_quota_us": "150000", "cpu.cfs_period_us": "100000", "cpu.max": "150000 100000"}

@@ -35,6 +35,7 @@ def assert_exact(categories, plan, half):
         assert (inside <= -(-total * len(batch) // total.sum())).all()
 
 
+@pytest.mark.heavy
 @given(counts_of, st.integers(1, 24), st.integers(0, 400), st.integers(0, 2**31), st.integers(0, 50))
 @settings(max_examples=300, deadline=None)
 def test_shares_are_exact(counts, half, normals, seed, epoch):
@@ -87,6 +88,7 @@ def least_tv(counts, half):
     return tables[tuple(counts)] / len(sizes)
 
 
+@pytest.mark.heavy
 @given(st.lists(st.integers(0, 9), min_size=1, max_size=4).filter(lambda c: sum(c) > 0), st.integers(1, 6))
 @settings(max_examples=150, deadline=None)
 def test_minimum_is_the_minimum(counts, half):

@@ -27,6 +27,7 @@ volumes = st.integers(0, 40).flatmap(
 )
 
 
+@pytest.mark.heavy
 @given(volumes, st.sampled_from([200, 100, 10]))
 def test_counts_are_exact_at_every_edge(volume, bins):
     probability, truth = volume
@@ -56,6 +57,7 @@ def test_numbers_next_to_an_edge_are_on_their_side_of_it(bins):
         assert histogram["voxels"].tolist() == np.bincount(expected, minlength=bins).tolist()
 
 
+@pytest.mark.heavy
 @given(volumes)
 def test_histograms_add_up(volume):
     probability, truth = volume

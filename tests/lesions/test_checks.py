@@ -20,6 +20,8 @@ from lesions.grid import resample, template_grid
 from lesions.ingest import read_subject
 from lesions.mni import TEMPLATE
 
+pytestmark = pytest.mark.heavy
+
 GRID = template_grid(10.0)  # coarse, but a brain in its place
 ORIGIN, UP = GRID.matrix[:3, 3], np.array([0, 0, 1.0])
 

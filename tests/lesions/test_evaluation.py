@@ -116,6 +116,7 @@ def axial(atlas):
     return evaluate(read_score_files(sorted(atlas.glob("published_axial_fold_*.csv"))), "axial")
 
 
+@pytest.mark.heavy
 def test_the_published_axial_table(axial):
     """Within 0.0001 of the published figures (docs/spec/method.md#published-figures)."""
     over = axial.over_folds.set_index("statistic").loc["mean"]

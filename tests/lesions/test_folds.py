@@ -39,6 +39,7 @@ def sizes_of(folds):
     return folds["fold"].value_counts().sort_index()
 
 
+@pytest.mark.heavy
 @given(
     st.integers(2, 60),
     st.integers(2, 7),
@@ -60,6 +61,7 @@ def test_every_subject_once_and_folds_of_equal_size(count, folds, holdout, seed,
     assert abs(held - count * holdout) <= 1.5
 
 
+@pytest.mark.heavy
 def test_hold_out_is_stratified():
     tables = tables_of(150)
     frame = make_folds(tables, 5, 0.2, 3).set_index("subject")["fold"]
@@ -91,6 +93,7 @@ def test_small_data_set():
     assert sizes_of(make_folds(tables, 3, 0.0, 1)).to_dict() == {1: 4, 2: 4, 3: 4}
 
 
+@pytest.mark.heavy
 def test_same_seed_same_map_other_seed_another():
     tables = tables_of(80)
     first = make_folds(tables, 4, 0.2, 5)
@@ -103,6 +106,7 @@ def test_same_seed_same_map_other_seed_another():
     assert not first.equals(make_folds(tables, 4, 0.2, 6))
 
 
+@pytest.mark.heavy
 def test_swaps_make_folds_alike():
     tables = tables_of(200)
     frame = make_folds(tables, 5, 0.2, 0)
@@ -163,6 +167,7 @@ def test_features_are_whole_and_sum_to_nothing():
     assert np.abs(features.sum(axis=0)).max() <= 25
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("subjects", [2, 2048, 2049, 65_536])
 def test_products_of_features_are_exact_for_any_number_of_subjects(subjects):
     """The largest sum that the search can meet, of 2^9 features and all subjects, is below 2^53."""
@@ -253,6 +258,7 @@ def test_maps_are_read_from_csv_and_json(tmp_path):
             read_folds(tmp_path / name)
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(1, 10))])
 def test_real_tables(atlas, seed):
     tables = read_tables(atlas)

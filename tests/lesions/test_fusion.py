@@ -15,6 +15,7 @@ volumes = st.integers(1, 4).flatmap(
 )
 
 
+@pytest.mark.heavy
 @given(volumes)
 def test_rules_against_a_loop(parts):
     stack = np.stack(parts).astype(float)

@@ -69,6 +69,7 @@ def sphere(places, radius, grid):
     return mask
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize(("spacing", "side"), [(1.0, -1), (3.0, -1), (3.0, 1)])
 def test_lesions_planted_at_known_places(spacing, side):
     grid = template_grid(spacing)
@@ -112,6 +113,7 @@ def test_published_regions_lie_where_their_labels_say(name, regions, right):
         assert sorted(wrong) == ["amygdala"] * 2 + ["hippocampus"] * 4
 
 
+@pytest.mark.heavy
 def test_territories_of_the_phantom():
     anatomy = make_anatomy(load_template(4.0), np.random.default_rng(0), (0.0, 0.0))
     tissue = (anatomy.depth < -2.0) & (anatomy.ventricles < 0.2) & (anatomy.t1 > 125.0)

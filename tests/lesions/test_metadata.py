@@ -50,6 +50,7 @@ def as_dict(sheet):
     return {key: row.tolist() for key, row in zip(sheet.counts.index, sheet.counts.to_numpy(), strict=True)}
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("name", ["20220425_ATLAS_2.0_MetaData.xlsx", "meta.csv"])
 @pytest.mark.parametrize("before", [(), (["ATLAS R2.0 metadata"], ["see the paper", None, "x"])])
 def test_atlas_sheets_are_read(tmp_path, name, before):
@@ -219,6 +220,7 @@ CELLS = st.one_of(
 )
 
 
+@pytest.mark.heavy
 @settings(deadline=None, max_examples=40)
 @given(st.lists(st.lists(CELLS, min_size=7, max_size=7), max_size=6), st.sampled_from(["csv", "xlsx"]))
 @example([[None] * 6 + [1.7976931348623155e308]], "xlsx")  # is infinite once it was written with 15 digits

@@ -13,6 +13,8 @@ from lesions import mni, nifti
 from lesions.grid import Grid, Volume, resample, template_grid
 from lesions.phantom import make_subject
 
+pytestmark = pytest.mark.heavy
+
 
 @pytest.fixture(scope="module")
 def brain():

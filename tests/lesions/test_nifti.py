@@ -167,6 +167,7 @@ def test_files_that_are_no_nifti(tmp_path, name, content, library):
         nifti.read(tmp_path / name)
 
 
+@pytest.mark.heavy
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="no openssl on this machine")
 @pytest.mark.parametrize("form", [["-a"], []], ids=["base64, as ATLAS comes", "bytes"])
 def test_what_openssl_encrypted_is_named_as_such(tmp_path, data, form):
@@ -260,6 +261,7 @@ def test_a_bomb_costs_what_its_header_says_at_most(tmp_path, library):
     assert max(peak_of_reading(behind), peak_of_reading(inside)) < 8 * 2**20
 
 
+@pytest.mark.heavy
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(changes=st.lists(st.tuples(st.integers(0, 347), st.integers(0, 255)), min_size=1, max_size=4))
 def test_mutated_headers_give_a_volume_or_one_line(tmp_path, capfd, changes):

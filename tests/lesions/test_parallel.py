@@ -8,6 +8,8 @@ from common import machine
 from lesions.errors import WorkError
 from lesions.parallel import WORKERS, default_workers, map_subjects, usable_workers
 
+pytestmark = pytest.mark.heavy
+
 # `eval` is a function that every process can import; its items are what a worker does.
 KILL = "__import__('os').kill(__import__('os').getpid(), 9)"  # as the kernel does when memory runs out
 SLEEP = "__import__('time').sleep(0.3) or 7"

@@ -131,6 +131,7 @@ def test_overlap_of_degenerate_masks(truth, prediction):
     check_overlap(truth, prediction, (1.0, 0.5, 3.0))
 
 
+@pytest.mark.heavy
 @thorough
 @given(pairs, spacings)
 def test_overlap(masks, spacing):
@@ -156,6 +157,7 @@ def test_lesions_of_degenerate_masks(truth, prediction, connectivity):
     check_lesions(truth, prediction, connectivity)
 
 
+@pytest.mark.heavy
 @thorough
 @given(pairs, st.sampled_from([6, 18, 26]))
 def test_lesions(masks, connectivity):
@@ -197,12 +199,14 @@ def test_surfaces_of_degenerate_masks(truth, prediction, spacing):
     check_surface(truth, prediction, spacing, 1.0)
 
 
+@pytest.mark.heavy
 @thorough
 @given(pairs, spacings, st.sampled_from([0.0, 0.3, 1.0, 2.5]))
 def test_surfaces(masks, spacing, tolerance):
     check_surface(*masks, spacing, tolerance)
 
 
+@pytest.mark.heavy
 @thorough
 @given(pairs.filter(lambda pair: pair[0].any() and pair[1].any()), spacings)
 def test_the_greatest_distance_is_that_of_itk_between_the_surfaces_corners(masks, spacing):
@@ -261,6 +265,7 @@ def test_tables_use_the_masks_as_they_come():
     assert score_volume(*wider, (1.0, 2.0, 0.5)) == expected
 
 
+@pytest.mark.heavy
 @thorough
 @given(pairs, spacings)
 def test_scores_are_the_same_with_axes_exchanged(masks, spacing):

@@ -33,6 +33,7 @@ def test_the_canvases_are_those_of_the_reference():
     assert numbers("method.md", "Slices", slice(2, None)) == made
 
 
+@pytest.mark.heavy
 @given(st.tuples(*[st.integers(1, 6)] * 3), st.sampled_from(PLANES))
 def test_put_back_undoes_cut(shape, plane):
     volume = np.arange(np.prod(shape)).reshape(shape)

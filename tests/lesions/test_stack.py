@@ -4,6 +4,10 @@ import os
 import subprocess
 import sys
 
+import pytest
+
+pytestmark = pytest.mark.heavy
+
 LOUD = "import os; os.write(2, b'chatter\\n')\n"
 
 

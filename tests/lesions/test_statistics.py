@@ -95,6 +95,7 @@ def test_no_component_is_lost(tmp_path):
     assert frame.loc[0, "sizes"] == " ".join(["3"] * 4 + ["2"] * 4 + ["1"] * 5)
 
 
+@pytest.mark.heavy
 @settings(deadline=None)
 @given(st.integers(0, 2**32 - 1), st.floats(0.0, 0.6))
 def test_planes_and_volume_agree(seed, share):
@@ -198,6 +199,7 @@ def test_scans_on_several_grids_have_no_frequency_map(tmp_path):
     assert len(tables.locations.subjects) == 2
 
 
+@pytest.mark.heavy
 def test_workers_change_nothing(tmp_path):
     scans = [write(tmp_path, f"sub-{i}", np.roll(two_lesions(), i, axis=1)) for i in range(3)]
     seen = []
@@ -206,6 +208,7 @@ def test_workers_change_nothing(tmp_path):
     pd.testing.assert_frame_equal(many.planes["coronal"], statistics.compute_tables(scans).planes["coronal"])
 
 
+@pytest.mark.heavy
 def test_worker_that_dies_names_its_subject():
     work = ["10", "__import__('os')._exit(1)", "30"]  # eval: a function that every process can import
     with pytest.raises(WorkError, match="sub-_: the worker process died"):

@@ -114,6 +114,7 @@ def test_summary_by_groups():
     assert summary(rows.iloc[:0], ["dice"])["n"].tolist() == [0]
 
 
+@pytest.mark.heavy
 @settings(deadline=None)
 @given(st.lists(st.tuples(*[st.integers(0, 100)] * 3), min_size=1, max_size=20))
 def test_pooled_is_one_large_slice(rows):

@@ -5,6 +5,8 @@ import pytest
 
 from lesions.version import DISTRIBUTION, code_version
 
+pytestmark = pytest.mark.heavy
+
 VERSION = metadata.version(DISTRIBUTION)
 
 

@@ -94,6 +94,7 @@ def slices():
     return pd.DataFrame(rows, columns=columns)
 
 
+@pytest.mark.heavy
 def test_figures_are_the_same_every_time_and_change_nothing_global(holdout):
     before = dict(rcParams)
     draw = lambda: score_figures.draw_subjects(holdout)  # noqa: E731

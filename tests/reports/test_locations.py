@@ -76,6 +76,7 @@ def panels(figure):
     return found, [label.get_text() for place, label in ticks if low <= place <= high]
 
 
+@pytest.mark.heavy
 def test_the_map_shows_the_counts_and_the_subjects():
     frequency = counts([(((10, 20), (20, 30), (20, 30)), 3), (((12, 14), (22, 24), (22, 24)), 5)])
     figure = draw_frequency(frequency, on_template(frequency), 40, "Phantom data.")
@@ -92,6 +93,7 @@ def test_the_map_shows_the_counts_and_the_subjects():
     assert outside(figure) == []
 
 
+@pytest.mark.heavy
 def test_one_lesion_of_one_subject_is_shown_in_every_slice_drawn():
     frequency = counts([(((30, 32), (20, 21), (20, 23)), 1)])
     figure = draw_frequency(frequency, on_template(frequency), 1)
@@ -116,6 +118,7 @@ def test_slices_are_where_the_lesions_are_each_once():
         assert all(data[..., i].any() for i in found)
 
 
+@pytest.mark.heavy
 def test_a_grid_outside_mni_space_has_no_map():
     assert on_template(counts([])).shape == GRID.shape
     far = GRID.matrix.copy()
@@ -123,6 +126,7 @@ def test_a_grid_outside_mni_space_has_no_map():
     assert on_template(Volume(np.zeros(GRID.shape, np.uint16), Grid.of(GRID.shape, far))) is None
 
 
+@pytest.mark.heavy
 def test_left_is_left_and_the_template_lies_under_the_lesion():
     frequency = counts([(((5, 9), (25, 35), (15, 25)), 1)])  # low x: the left side
     figure = draw_frequency(frequency, on_template(frequency), 2)

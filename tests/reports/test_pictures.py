@@ -37,6 +37,7 @@ def test_best_median_and_worst_are_among_those_with_a_dice_and_none_is_shown_twi
     assert {name: item.dice for name, item in extremes(ordered).items()} == expected
 
 
+@pytest.mark.heavy
 def test_a_case_shows_the_disagreement_where_there_is_one(subjects):
     first = subjects[0][3]
     made = case(first, phantom=True)
@@ -53,6 +54,7 @@ def test_a_case_shows_the_disagreement_where_there_is_one(subjects):
     assert isinstance(gone, Text)
 
 
+@pytest.mark.heavy
 def test_a_picture_says_dice_and_volumes(subjects):
     first = subjects[0][3]
     volume = read(first.truth)
@@ -68,6 +70,7 @@ def test_a_picture_says_dice_and_volumes(subjects):
     assert without.alt.startswith("Scan of sub-")
 
 
+@pytest.mark.heavy
 def test_orientation_of_the_files_does_not_matter(subjects, tmp_path):
     first = subjects[0][2]
     image = read(first.image)

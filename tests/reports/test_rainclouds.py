@@ -94,6 +94,7 @@ def test_the_whole_is_drawn_with_n_its_data_and_the_counts_by_category():
     assert outside(figure) == []
 
 
+@pytest.mark.heavy
 def test_the_golden_category_counts_are_drawn(atlas):
     """(docs/spec/method.md#size-categories)."""
     for table, counts in (
@@ -118,6 +119,7 @@ def cohort():
     return {"3d": whole, **tables.planes}, folds, quality(tables, folds)
 
 
+@pytest.mark.heavy
 def test_before_and_after_the_split_are_in_one_figure(cohort):
     tables, folds, measured = cohort
     figure = rainclouds.draw_split(tables, folds, measured, None, "Phantom data.")
@@ -135,6 +137,7 @@ def test_before_and_after_the_split_are_in_one_figure(cohort):
     assert outside(single) == []
 
 
+@pytest.mark.heavy
 def test_every_fold_stands_beside_its_measures(cohort):
     tables, folds, measured = cohort
     for table, frame in tables.items():
@@ -177,6 +180,7 @@ def test_clouds_of_a_figure_share_bandwidth_and_scale(cohort):
     np.testing.assert_allclose(heights, heights[0], rtol=0.02)
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize(
     "sizes", [[], [7], [5, 5, 5], [5] * 40, [1, 2], [3, 30, 300, 3000, 30000], range(1, 3000)]
 )

@@ -63,6 +63,7 @@ def words(html):
     return re.sub(r"\s+", " ", Page(html).text)
 
 
+@pytest.mark.heavy
 def test_a_whole_page_is_well_formed_loads_nothing_and_is_accessible(page_file, html):
     assert [path.name for path in page_file.parent.iterdir()] == ["report.html"]
     assert html.startswith("<!DOCTYPE html>")
@@ -116,12 +117,14 @@ def test_the_lesions_are_shown_with_n_and_source(content, html):
     )
 
 
+@pytest.mark.heavy
 def test_without_masks_places_are_said_to_be_missing(few):
     text = words(render(RunReport(**few)))
     assert "The places of the lesions are not known in this run." in text
     assert "No lesion frequency map: masks on one grid are needed for it." in text
 
 
+@pytest.mark.heavy
 def test_what_the_metadata_sheet_lacks_is_said(few):
     text = words(
         render(RunReport(**few | {"location_notes": ("Metadata sheet x.csv: no column for other.",)}))
@@ -141,6 +144,7 @@ def test_headline_numbers_are_those_of_the_rows(content, html):
     )  # all six alike: p = 0.031 x 3
 
 
+@pytest.mark.heavy
 def test_fusion_that_does_not_help_is_said(few):
     rows = few["scores"].copy()
     rows.loc[(rows["prediction"] == "axial") & (rows["score"] == "dice"), "mean"] += 0.06
@@ -148,6 +152,7 @@ def test_fusion_that_does_not_help_is_said(few):
     assert "not above that of axial alone" in text
 
 
+@pytest.mark.heavy
 def test_statement_is_at_the_top_and_tells_phantom_from_real(few):
     phantom = words(render(RunReport(**few)))
     assert (
@@ -162,6 +167,7 @@ def test_statement_is_at_the_top_and_tells_phantom_from_real(few):
     assert "synthetic" not in real
 
 
+@pytest.mark.heavy
 def test_findings_are_counted_by_kind_and_listed_gravest_first(few):
     place = ["not in MNI space", "10 mm", "19 mm", "register"]
     rows = [
@@ -181,6 +187,7 @@ def test_findings_are_counted_by_kind_and_listed_gravest_first(few):
     assert "The first 200 of 304 rows." in listed
 
 
+@pytest.mark.heavy
 def test_text_is_escaped(few):
     evil = "<script>alert('x')</script>"
     findings = few["findings"].assign(subject=evil, found=evil)
@@ -207,6 +214,7 @@ def test_an_empty_run_says_what_is_missing():
         assert part in text
 
 
+@pytest.mark.heavy
 def test_a_failed_gate_says_which_and_by_how_much(few):
     gates = pd.DataFrame(
         [("Dice, fused", 0.6, 0.5731, False), ("axial", 0.2, 0.3, True), ("coronal", 0.2, np.nan, False)],
@@ -219,12 +227,14 @@ def test_a_failed_gate_says_which_and_by_how_much(few):
     assert "Nothing was released" in text
 
 
+@pytest.mark.heavy
 def test_a_subject_in_two_parts_is_reported(few, parts):
     folds = pd.concat([few["folds"], few["folds"].head(1).assign(fold=2)])
     text = words(render(RunReport(**few | {"folds": folds, "tables_3d": parts["tables_3d"]})))
     assert "1 subject is in several parts" in text
 
 
+@pytest.mark.heavy
 def test_checks_without_a_problem_are_no_anomalies(few):
     checks = pd.DataFrame({"feature": ["size_category", "image"], "problem": [np.nan, ""]})
     assert "0 of 2 checks" in words(render(RunReport(**few | {"anomalies": checks})))
@@ -232,6 +242,7 @@ def test_checks_without_a_problem_are_no_anomalies(few):
     assert "1 of 2 checks" in words(render(RunReport(**few | {"anomalies": checks})))
 
 
+@pytest.mark.heavy
 def test_the_same_content_gives_the_same_page(content, html):
     assert render(content) == html
 

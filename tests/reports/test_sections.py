@@ -55,6 +55,7 @@ def test_what_a_slice_mean_hides_is_beside_it(parts):
     assert set(found["Pooled"]) == {0.83}
 
 
+@pytest.mark.heavy
 def test_slices_before_and_after_have_n_spread_gain_and_floor(parts):
     section = fusion.fusion(RunReport(**parts))
     lesion, everything = tables(section)
@@ -68,6 +69,7 @@ def test_slices_before_and_after_have_n_spread_gain_and_floor(parts):
     assert "Over 6 subjects, mean dice of axial is 0.050 lower" in said(section)
 
 
+@pytest.mark.heavy
 def test_batches_prove_that_every_lesion_slice_is_used(parts):
     section = batches.batches(RunReport(**parts))
     (table,) = tables(section)

@@ -49,6 +49,7 @@ def words(page):
     return " ".join(html.unescape(re.sub(r"<[^>]+>", " ", page)).split())
 
 
+@pytest.mark.heavy
 def test_numbers_and_a_picture_for_each_scan(finding):
     page = render("sub-1", [finding("sub-1 ses-1"), finding("sub-1 ses-2")])
     said = words(page)
@@ -60,6 +61,7 @@ def test_numbers_and_a_picture_for_each_scan(finding):
     assert not re.search(r'(?:src|href)="(?!data:|#)', page)
 
 
+@pytest.mark.heavy
 def test_warnings_and_phantom_models_are_told(finding):
     models = {"axial": SAID["Models"]["axial"] | {"Phantom": True}}
     said = words(render("sub-1", [finding(Warnings=["the scan <is> not in MNI space"], Models=models)]))

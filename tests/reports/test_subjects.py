@@ -126,6 +126,7 @@ def test_left_is_left():
     assert shown.origin == "lower"
 
 
+@pytest.mark.heavy
 def test_a_case_has_a_row_per_plane_and_truth_prediction_and_disagreement_apart():
     image = Volume(np.ones(SHAPE), Grid.of(SHAPE, np.diag([5.0, 5.0, 5.0, 1.0])))
     truth, prediction = box((3, 5), (4, 7), (2, 6)), box((4, 6), (4, 7), (2, 6))

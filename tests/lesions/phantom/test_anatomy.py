@@ -10,6 +10,7 @@ def template():
     return load_template(4.0)
 
 
+@pytest.mark.heavy
 def test_maps_are_on_the_wanted_grid(template):
     anatomy = make_anatomy(template, np.random.default_rng(0), (0.0, 0.0))
     for data in (anatomy.t1, anatomy.grey, anatomy.white, anatomy.ventricles, anatomy.depth):

@@ -29,6 +29,7 @@ def phantom(tmp_path_factory):
     return out
 
 
+@pytest.mark.heavy
 def test_tree_and_names_are_those_of_atlas(phantom):
     files = set(read(phantom))
     assert len(files) == 26
@@ -56,6 +57,7 @@ def test_volumes_have_the_grid_types_and_ranges(phantom):
     assert (image.data[0] == 0).all()  # air
 
 
+@pytest.mark.heavy
 def test_the_result_does_not_depend_on_workers_and_more_subjects_extend_it(phantom, tmp_path):
     make_cohort(tmp_path / "more", 14, seed=2, spacing=SPACING, workers=2)
     first, second = read(phantom), read(tmp_path / "more")
@@ -64,6 +66,7 @@ def test_the_result_does_not_depend_on_workers_and_more_subjects_extend_it(phant
         np.testing.assert_array_equal(data, second[name])
 
 
+@pytest.mark.heavy
 def test_seed_and_index_matter():
     images = [make_subject(i, s, SPACING)[0].data for i, s in ((0, 0), (1, 0), (0, 1))]
     assert (images[0] != images[1]).any()

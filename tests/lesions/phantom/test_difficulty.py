@@ -39,6 +39,7 @@ def test_best_dice_is_what_it_says():
     assert best_dice(score, np.array([True, True, False, False])) == pytest.approx(0.8)
 
 
+@pytest.mark.heavy
 def test_the_best_threshold_on_intensity_fails(subjects, brain):
     found = [max(best_dice(side * image[brain], mask[brain]) for side in (-1, 1)) for image, mask in subjects]
     assert np.mean(found) <= THRESHOLD_LIMIT
@@ -52,6 +53,7 @@ def features(image, brain):
     return np.column_stack((value, value / np.percentile(value, 90), place, middle))
 
 
+@pytest.mark.heavy
 def test_a_forest_on_intensity_and_position_fails(subjects, brain):
     rng = np.random.default_rng(0)
     rows, truths = [], []
