@@ -15,7 +15,7 @@ from pathlib import Path
 from filelock import FileLock
 
 CACHE = Path(os.environ.get("RAXNET_ROOTS", Path.home() / ".cache/raxnet"))
-START_SECONDS = 120  # on a busy machine; a quiet one takes two
+START_SECONDS = 300  # on a busy machine; a quiet one takes two
 
 
 class UnavailableError(Exception):
