@@ -73,9 +73,8 @@ def _schedulable() -> int:
 def _quotas(root: Path) -> Iterator[int]:
     """Every quota of processor time that holds for this process, in whole processors."""
     for folder in _cgroups(root, "cpu"):
-        quota, _, period = _text(folder / "cpu.max").partition(
-            " "
-        )  # version 2: "150000 100000", "max 100000"
+        # Version 2: "150000 100000" or "max 100000".
+        quota, _, period = _text(folder / "cpu.max").partition(" ")
         if not quota:
             quota, period = _text(folder / "cpu.cfs_quota_us"), _text(folder / "cpu.cfs_period_us")
         if (microseconds := _number(quota)) and (every := _number(period)):

@@ -41,8 +41,10 @@ def cold_raxnet(*arguments, **options):
 @cache
 def warm():
     """The process of this test run that forks commands."""
-    process = Warm(Path(tempfile.mkdtemp(prefix="raxnet-warm-")))
-    atexit.register(process.stop)
+    folder = tempfile.TemporaryDirectory(prefix="raxnet-warm-")
+    atexit.register(folder.cleanup)
+    process = Warm(Path(folder.name))
+    atexit.register(process.stop)  # before the folder goes
     return process
 
 
