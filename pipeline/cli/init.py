@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 from pathlib import Path
 
 from lesions.errors import InputError
@@ -109,8 +110,8 @@ def text(profile: str, data: Path, root: Path, seed: int = 0) -> str:
 
     from pipeline.device import quickest_precision
 
-    quoted = {
-        name: yaml.safe_dump(str(path.resolve())).split("\n")[0]
+    quoted = {  # double quotes escape all there is, and nothing is folded into a second line
+        name: yaml.safe_dump(str(path.resolve()), default_style='"', width=math.inf).rstrip("\n")
         for name, path in (("data", data), ("root", root))
     }
     return PROFILES[profile].format(**quoted, seed=seed, precision=quickest_precision())

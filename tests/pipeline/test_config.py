@@ -98,9 +98,12 @@ def test_a_missing_file_says_how_to_make_one(tmp_path):
         config.load(tmp_path / "none.yaml")
 
 
+@pytest.mark.parametrize(
+    "name", ["my: scans #1", "of a length that YAML folds, " * 7, "Schläge\n'\"\\ \U0001f9e0"]
+)
 @pytest.mark.parametrize("profile", sorted(init.PROFILES))
-def test_profiles_load_and_name_odd_paths(tmp_path, profile):
-    data = tmp_path / "my: scans #1"
+def test_profiles_load_and_name_odd_paths(tmp_path, profile, name):
+    data = tmp_path / name
     path = tmp_path / "run.yaml"
     path.write_text(init.text(profile, data, tmp_path / "out", seed=3))
     loaded = config.load(path)

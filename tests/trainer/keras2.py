@@ -92,6 +92,6 @@ def answer(network, slices, plane_pads):
     whole = []
     for one in slices:
         padded = np.pad(255 * one / one.max(), [(top, bottom), (left, right)])
-        whole.append(network.predict(padded[None, ..., None], verbose=0)[0, ..., 0])
+        whole.append(network(padded[None, ..., None], training=False).numpy()[0, ..., 0])
     height, width = slices.shape[1:]
     return np.stack(whole)[:, top : top + height, left : left + width]
