@@ -13,7 +13,7 @@ from tests.e2e.conftest import cold_raxnet
 
 pytestmark = pytest.mark.slow
 PLANES = ("axial", "sagittal", "coronal")
-SUBJECTS = 30
+SUBJECTS = 16
 
 
 @pytest.fixture(scope="module")

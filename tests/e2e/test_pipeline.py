@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 
 from lesions.provenance import read_card
-from tests.e2e.conftest import cold_raxnet, executed, raxnet, run, write_config
+from tests.e2e.conftest import SETTINGS, cold_raxnet, executed, raxnet, run, write_config
 
 pytestmark = pytest.mark.slow
 BEHIND_GATES = {"Blesser", "Pusher_axial", "Release", "ReportGen"}  # no model runs in any of them
@@ -138,7 +138,7 @@ def test_a_model_is_compared_with_the_released_one_and_a_second_run_does_nothing
     """Another seed's model against the released one, by counts that were stored: nothing is evaluated again."""
     config, root, _ = ran
     (released,) = (root / "serving_models/releases").glob("*.json")
-    training = {"batch_size": 8, "epochs": 1, "batch_norm_momentum": 0.8, "seed": 1}
+    training = SETTINGS["training"] | {"seed": 1}
     gates = {"slice_dice": 0.0, "fused_dice": 0.0, "released_drop": 1.0, "fold_drift": 0.5}
     other = write_config(config.with_name("seed.yaml"), phantom, root, training=training, gates=gates)
     trained = {"Trainer_axial_1", "SliceEvaluator_axial_1", "FoldSelector_axial"}
@@ -224,7 +224,7 @@ def test_a_planted_difference_between_folds_stops_the_run(ran, phantom, tmp_path
 
 
 def test_sigkill_in_training_costs_one_epoch_at_most(phantom, tmp_path):
-    training = {"batch_size": 8, "epochs": 2, "batch_norm_momentum": 0.8}
+    training = SETTINGS["training"] | {"epochs": 2}
     config = write_config(tmp_path / "run.yaml", phantom, tmp_path / "root", training=training)
     command = [sys.executable, "-m", "pipeline.cli.main", "run", str(config)]
     process = subprocess.Popen(command, stderr=subprocess.DEVNULL, start_new_session=True)

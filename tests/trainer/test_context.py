@@ -227,6 +227,7 @@ def test_one_slice_or_another_number_is_refused_by_a_model_of_four(models):
             predictor.predict("axial", np.ones(shape, np.float32))
 
 
+@pytest.mark.slow
 def test_a_training_with_neighbors_from_records_to_masks(examples, tmp_path):
     """D-UNet, all the way: trained, evaluated, exported, its card read, a volume segmented."""
     options = TrainingSettings(network="dunet", loss="enhanced_mixing", batch_size=4, epochs=1, patience=1)

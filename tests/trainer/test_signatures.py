@@ -29,7 +29,11 @@ def on_canvas(slices):
     return np.moveaxis(padded, 1, -1) if slices.ndim == 4 else padded[..., None]
 
 
-@pytest.fixture(scope="module", params=sorted(NETWORKS))
+QUICK = ("raxnet", "dunet")  # one slice and a stack; the others take five times as long to be exported
+KINDS = [pytest.param(name, marks=() if name in QUICK else pytest.mark.slow) for name in sorted(NETWORKS)]
+
+
+@pytest.fixture(scope="module", params=KINDS)
 def exported(request, tmp_path_factory):
     """Network, exported model, and how many slices it is asked with: () for one."""
     context = NETWORKS[request.param].context
@@ -147,37 +151,38 @@ def test_counts_are_those_of_the_probabilities(exported, examples):
     np.testing.assert_array_equal(counts["fn"], (truth & ~predicted).sum(axis=(1, 2)))
 
 
-def training(examples, tmp_path, fold=1, code="a", **settings):
+def training(examples, folder, fold=1, code="a", **settings):
     others = tuple(k for k in (1, 2, 3) if k != fold)
-    kept = tmp_path / "checkpoints"
+    kept = folder / "checkpoints"
     return job.Training(examples, "axial", fold, others, TrainingSettings(**settings), kept, code)
 
 
-def test_a_job_leaves_a_model_that_says_what_it_is(examples, tmp_path):
-    one = training(examples, tmp_path, batch_size=4, epochs=1, patience=1)
+@pytest.fixture(scope="module")
+def done(examples, tmp_path_factory):
+    """A finished training, its model's card, and the model's folder."""
+    folder = tmp_path_factory.mktemp("job")
+    one = training(examples, folder, batch_size=4, epochs=1, patience=1)
     assert not one.finished
-    card = job.export(one, *job.train(one), tmp_path / "model")
+    return one, job.export(one, *job.train(one), folder / "model"), folder / "model"
+
+
+def test_a_job_leaves_a_model_that_says_what_it_is(done):
+    one, card, model = done
     assert one.finished
-    assert read_card(tmp_path / "model") == card
-    assert card.weights == job.weights_digest(one_network(one))
+    assert read_card(model) == card
+    assert card.weights == job.weights_digest(job.train(one)[0])  # which trains no more
     assert (card.subjects, card.validation_subjects, card.phantom, card.parameters) == (4, 2, True, 4_837_473)
     assert "phantom" in card.statement()
-    assert (tmp_path / "model" / job.HISTORY).is_file()
-    assert len(list((tmp_path / "checkpoints/axial/fold_1").iterdir())) == 1
+    assert (model / job.HISTORY).is_file()
+    assert len(list((model.parent / "checkpoints/axial/fold_1").iterdir())) == 1
 
 
-def one_network(training):
-    """The network of a finished training."""
-    return job.train(training)[0]
-
-
-def test_a_model_tells_its_card_and_brings_warm_up_requests_that_it_answers(examples, tmp_path):
-    one = training(examples, tmp_path, batch_size=4, epochs=1, patience=1)
-    card = job.export(one, *job.train(one), tmp_path / "model")
-    infer = tf.saved_model.load(str(tmp_path / "model")).signatures
+def test_a_model_tells_its_card_and_brings_warm_up_requests_that_it_answers(done):
+    _, card, model = done
+    infer = tf.saved_model.load(str(model)).signatures
     told = infer["card"](query=tf.constant(["", "x"]))["card"].numpy()
     assert [card_from_json(text.decode(), "signature") for text in told] == [card, card]
-    records = [bytes(r.numpy()) for r in tf.data.TFRecordDataset(str(tmp_path / "model" / warmup.FILE))]
+    records = [bytes(r.numpy()) for r in tf.data.TFRecordDataset(str(model / warmup.FILE))]
     logs = [prediction_log_pb2.PredictionLog.FromString(record) for record in records]
     counts = {}
     for log in logs:
