@@ -28,6 +28,10 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("MPLBACKEND", "Agg")
 DATA = Path(__file__).resolve().parent / "data"  # its README says what each file is
 SHARED = Path(os.environ.get("RAXNET_SHARED", Path(__file__).resolve().parents[2] / "shared"))
+# RAX-Net's options: a third of its layers, since making graphs of them is what takes time in a training of a few
+# steps. The method's own network is trained by the test of the demo.
+SMALLEST = {"encoder_units": 1, "decoder_units": 1, "encoder_shortcuts": False, "residual_attention": False}
+SMALLEST_PARAMETERS = 1_461_377
 NO_TABLES = "the real lesion tables are absent"
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
 
@@ -21,8 +21,27 @@ from trainer.keras2_h5 import SavedNetwork
 from trainer.rearrange import rearrange
 
 
-def by_plane(files: Sequence[Path]) -> dict[str, SavedNetwork]:
+@dataclass(frozen=True, eq=False)
+class Imported:
+    """A file of a plane as it will be exported.
+
+    Attributes:
+        saved: What was read.
+        network: Ours, with the file's weights.
+        card: On the grid and with the canvas that the authors' code has.
+    """
+
+    saved: SavedNetwork
+    network: keras.Model
+    card: ModelCard
+
+
+def read(files: Sequence[Path], dataset: str) -> dict[str, Imported]:
     """Reads files.
+
+    Args:
+        files: Of Keras 2, one for each plane.
+        dataset: What they were trained on, for the cards; a card in a file stands.
 
     Returns:
         Plane to what its file holds.
@@ -30,35 +49,29 @@ def by_plane(files: Sequence[Path]) -> dict[str, SavedNetwork]:
     Raises:
         InputError: A file cannot be used, or two are of one plane.
     """
-    found: dict[str, SavedNetwork] = {}
+    found: dict[str, Imported] = {}
     for saved in map(keras2_h5.read, files):
         plane = saved.plane
         if plane in found:
             raise InputError(
-                f"{saved.path}: of the {plane} plane, as {found[plane].path} is; give one of them"
+                f"{saved.path}: of the {plane} plane, as {found[plane].saved.path} is; give one of them"
             )
-        saved.fill(_network(plane))
-        found[plane] = saved
+        network = _network(plane)
+        saved.fill(network)
+        found[plane] = Imported(saved, network, _card(saved, network, dataset))
     return found
 
 
-def export(saved: SavedNetwork, folder: Path, dataset: str) -> ModelCard:
-    """Writes a SavedModel as a training does, on the grid and with the canvas that the authors' code has.
+def export(imported: Imported, folder: Path) -> None:
+    """Writes a SavedModel as a training does.
 
     Args:
-        saved: What was read.
+        imported: From `read`.
         folder: Where saved_model.pb goes.
-        dataset: What it was trained on, for the card; a card in the file stands.
-
-    Returns:
-        The card written into the model.
     """
-    network = _network(saved.plane)
-    saved.fill(network)
-    shape, padding = slice_shape(ATLAS_SHAPE, saved.plane), canvas(ATLAS_SHAPE, saved.plane)
-    card = _card(saved, network, dataset)
-    signatures.export(network, shape, padding, folder, card=card)
-    return card
+    card = imported.card
+    shape, padding = slice_shape(ATLAS_SHAPE, card.plane), canvas(ATLAS_SHAPE, card.plane)
+    signatures.export(imported.network, shape, padding, folder, card=card)
 
 
 def _network(plane: str) -> keras.Model:

@@ -47,14 +47,15 @@ def run(args: argparse.Namespace) -> int:
     from lesions.slices import PLANES
     from trainer import keras2_models
 
-    found = keras2_models.by_plane(files)
+    found = keras2_models.read(files, args.dataset)
+    cards = {plane: found[plane].card for plane in PLANES if plane in found}
+    _require_together(cards, out)
     with tempfile.TemporaryDirectory(prefix="raxnet-import-") as folder:
-        exported = {plane: Path(folder) / plane for plane in PLANES if plane in found}
-        cards = {p: keras2_models.export(found[p], to, args.dataset) for p, to in exported.items()}
-        _require_together(cards, out)
-        for plane, model in exported.items():
-            version = push(model, out / plane)
-            saved = found[plane]
+        for plane in cards:
+            keras2_models.export(found[plane], Path(folder) / plane)
+        for plane in cards:
+            version = push(Path(folder) / plane, out / plane)
+            saved = found[plane].saved
             print(f"{plane}  version {version}  {saved.path}", flush=True)
             if saved.named not in ("", plane):
                 _warn(

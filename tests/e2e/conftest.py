@@ -14,15 +14,12 @@ import pytest
 import yaml
 
 from lesions.phantom import make_cohort
+from tests.conftest import SMALLEST
 from tests.e2e.warm import Warm
-
-SMALLEST = {"encoder_units": 1, "decoder_units": 1, "encoder_shortcuts": False, "residual_attention": False}
-PARAMETERS = 1_461_377  # of it
 
 SETTINGS = {
     "planes": ["axial"],
     "split": {"folds": 3, "holdout": 0.2, "seed": 0},
-    # A third of the method's layers, since making graphs of them is what takes time; the demo's test trains them all.
     "training": {"batch_size": 8, "epochs": 1, "batch_norm_momentum": 0.8, "network_options": SMALLEST},
     "gates": {"slice_dice": 0.0, "fused_dice": 0.0, "fold_drift": 0.5},
 }

@@ -12,9 +12,11 @@ from lesions.ingest import read_subject, slices_of
 from lesions.phantom import make_cohort
 from pipeline import dry_run
 from pipeline.cli.main import main
+from tests.conftest import SMALLEST
 from trainer import records
 
 SUBJECTS, BATCH, EPOCHS = 9, 8, 3
+TRAINING = {"batch_size": BATCH, "epochs": EPOCHS, "network_options": SMALLEST}
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +28,7 @@ def data(tmp_path_factory):
 
 def write(folder, data, **changes):
     content = {"data": str(data), "root": str(folder / "root"), "planes": ["axial"], "train_folds": [1, 2]}
-    content |= {"split": {"folds": 3}, "training": {"batch_size": BATCH, "epochs": EPOCHS}}
+    content |= {"split": {"folds": 3}, "training": TRAINING}
     (folder / "run.yaml").write_text(yaml.safe_dump(content | changes))
     return folder / "run.yaml"
 

@@ -243,6 +243,7 @@ def test_from_three_files_to_a_mask_and_back(authors, tmp_path, capsys):
     assert second == replace(first, source=second.source)
 
 
+@pytest.mark.slow
 def test_models_in_the_method_s_own_order_and_in_the_cheaper_one_become_the_same_file(
     axial, tmp_path, monkeypatch
 ):
