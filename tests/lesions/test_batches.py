@@ -90,7 +90,7 @@ def least_tv(counts, half):
 
 @pytest.mark.heavy
 @given(st.lists(st.integers(0, 9), min_size=1, max_size=4).filter(lambda c: sum(c) > 0), st.integers(1, 6))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_minimum_is_the_minimum(counts, half):
     categories = categories_of(counts, 0)
     assert batches.minimum_tv(categories, 2 * half) == pytest.approx(least_tv(counts, half), abs=1e-9)

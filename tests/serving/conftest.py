@@ -166,3 +166,14 @@ def body(scan_data):
     from tests.serving.gateway_tools import nifti_bytes
 
     return nifti_bytes(scan_data(), ASYMMETRIC.matrix)
+
+
+@pytest.fixture
+def coarse_registration(monkeypatch):
+    """Registers on an eighth of the voxels: for what is made of a registration, not for how good it is."""
+    from serving import registration
+
+    registration._template.cache_clear()
+    monkeypatch.setattr(registration, "WORKING", 4.0)
+    yield
+    registration._template.cache_clear()

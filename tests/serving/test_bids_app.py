@@ -361,6 +361,7 @@ def test_progress_of_each_scan_ends_at_the_whole(tmp_path, scans, spy):
     assert told == 3 * told[: len(told) // 3]
 
 
+@pytest.mark.usefixtures("coarse_registration")
 def test_registered_scan_has_its_transform_beside_the_mask(tmp_path, spy):
     """Written, told of in the sidecar, and needed for the work to count as done."""
     scan, _ = make_subject(0, 0, 6.0)

@@ -71,7 +71,7 @@ def apart(first, second, points):
 
 @pytest.mark.parametrize(
     "name",
-    [*("far", "all"), *(pytest.param(n, marks=pytest.mark.slow) for n in ("turned", "origin at a corner"))],
+    ["all", *(pytest.param(name, marks=pytest.mark.slow) for name in MOVES if name != "all")],
 )
 def test_known_motion_is_found(subject, unmoved, brain_points, name):
     motion = move(*MOVES[name])
@@ -129,6 +129,7 @@ def answer_by_place(points):
     return make
 
 
+@pytest.mark.usefixtures("coarse_registration")
 def test_mask_comes_back_into_the_scan_s_own_space(spy, subject):
     """The model's own ball in template space, brought to a scan that was turned, shifted, sheared and resliced."""
     head = Volume(
@@ -164,6 +165,7 @@ def test_unregistered_scan_has_no_transform(spy, grid, scan_data):
     assert segment(Volume(scan_data(), grid), spy()).transform is None
 
 
+@pytest.mark.usefixtures("coarse_registration")
 def test_what_is_no_head_is_warned_of_after_registration(spy):
     grid = template_grid(6.0)
     noise = np.random.default_rng(1).uniform(0, 100, grid.shape).astype(np.float32)

@@ -163,6 +163,7 @@ def test_version(flag, capsys):
     assert capsys.readouterr().out.startswith("raxnet 0.")
 
 
+@pytest.mark.usefixtures("coarse_registration")
 def test_registration_in_the_command(tmp_path, models, capsys):
     """A head that was moved is warned of; registered, it is not, and its mask lies on its own grid."""
     head, _ = make_subject(0, 0, 6.0)

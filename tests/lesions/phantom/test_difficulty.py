@@ -6,7 +6,7 @@ from sklearn.ensemble import RandomForestClassifier
 
 from lesions.phantom import make_subject
 
-SUBJECTS, SPACING = 40, 3.0
+SUBJECTS, SPACING = 24, 3.0
 THRESHOLD_LIMIT, FOREST_LIMIT = 0.25, 0.40
 
 
