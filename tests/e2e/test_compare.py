@@ -103,12 +103,13 @@ def test_networks_by_both_recipes_and_what_they_will_take(phantom, compared):
     assert not (root / "compare/models").exists()
     for name in ("raxnet", "raxnet, own recipe", "dunet", "dunet, own recipe"):
         assert f"\n{name} " in told.stdout
-    done = raxnet("compare", "models", models)
+    changes["compare"] = asked | {"recipes": "published"}
+    done = raxnet("compare", "models", write_config(models, phantom, root, **changes))
     assert done.returncode == 0, done.stderr
     costs = pd.read_csv(root / "compare/models/costs.csv").set_index("variant")
-    assert set(costs.index) == {"raxnet", "raxnet, own recipe", "dunet", "dunet, own recipe"}
-    assert costs.loc["dunet", "parameters"] == 8_640_163
-    assert costs.loc["dunet", "gflops"] > 3 * costs.loc["raxnet", "gflops"]
+    assert set(costs.index) == {"raxnet, own recipe", "dunet, own recipe"}
+    assert costs.loc["dunet, own recipe", "parameters"] == 8_640_163
+    assert costs.loc["dunet, own recipe", "gflops"] > 3 * costs.loc["raxnet, own recipe", "gflops"]
 
 
 def test_an_unknown_loss_is_told_before_anything_is_done(phantom, tmp_path):

@@ -73,6 +73,14 @@ def test_a_planted_drift_between_folds(prepared):
     assert "split anew (another split.seed, fewer folds), or raise gates.fold_drift" in last
 
 
+def test_any_difference_between_folds_is_too_much_for_a_gate_of_nothing(prepared, phantom):
+    config, root = prepared
+    gates = {"slice_dice": 0.0, "fused_dice": 0.0, "fold_drift": 0.0}
+    said, last = stopped(write_config(config.with_name("none.yaml"), phantom, root, gates=gates), root)
+    assert "AnomalyGate" in last
+    assert "size_category" in said
+
+
 def test_a_planted_value_out_of_range(prepared):
     config, root = prepared
     subject = next(root.glob("artifacts/NiftiExampleGen/examples_coronal/*/Split-fold_3/*")).stem
