@@ -9,7 +9,7 @@ from xdist.scheduler import LoadScopeScheduling
 HEAVY_MARKS = ("heavy", "slow", "stacks")
 LONGEST = ("tests/e2e", "tests/deploy", "tests/trainer", "tests/serving")
 TOGETHER = (  # they share a run, a Docker engine and its ports, a Flink cluster
-    ("tests/e2e/test_pipeline.py", "tests/e2e/test_kubeflow.py"),
+    ("tests/e2e/test_pipeline", "tests/e2e/test_kubeflow.py"),
     tuple(f"tests/deploy/test_{name}.py" for name in ("containers", "compose", "rux", "pipeline_image")),
     ("tests/deploy/flink/",),
 )

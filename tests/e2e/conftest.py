@@ -26,6 +26,7 @@ SETTINGS = {
 
 # Of short trainings that are compared, interrupted and gone on with.
 TRAINING = SETTINGS["training"] | {"epochs": 2, "batch_norm_slices": 64}
+BEHIND_GATES = {"Blesser", "Pusher_axial", "Release", "ReportGen"}  # no model runs in any of them
 
 
 def environment():
@@ -71,6 +72,11 @@ def executed(done: dict) -> set[str]:
     return {step for step, state in done["steps"].items() if state == "executed"}
 
 
+def newest(root: Path, pattern: str) -> Path:
+    """The newest file or folder of that pattern among a root's artifacts."""
+    return max(root.glob(f"artifacts/{pattern}"), key=lambda path: path.stat().st_mtime_ns)
+
+
 @pytest.fixture(scope="session")
 def phantom(tmp_path_factory):
     """14 subjects, 6 mm."""
@@ -90,3 +96,9 @@ def finished(phantom, tmp_path_factory):
     done = run(config)
     shutil.copytree(folder / "root", folder / "copy")
     return config, folder / "root", done, folder / "copy"
+
+
+@pytest.fixture(scope="session")
+def ran(finished):
+    """A finished run: its configuration, root and what `raxnet run --json` said."""
+    return finished[:3]

@@ -11,7 +11,7 @@ import yaml
 
 from lesions.slices import slice_shape
 from serving.predictor import SavedModelPredictor, open_models
-from tests.e2e.conftest import SETTINGS, raxnet, warm, write_config
+from tests.e2e.conftest import SETTINGS, newest, raxnet, warm, write_config
 from tests.e2e.kubeflow_cluster import ROOT, Cluster
 
 pytestmark = pytest.mark.slow
@@ -47,10 +47,6 @@ def cluster(phantom, tmp_path_factory):
 def local(finished):
     """What the local runner made of the same."""
     return finished[-1]
-
-
-def newest(root, pattern):
-    return max(root.glob(f"artifacts/{pattern}"), key=lambda path: path.stat().st_mtime_ns)
 
 
 def test_kubeflows_own_loader_reads_it(cluster, tmp_path):

@@ -7,6 +7,7 @@ The scans are made once, here, and shared: what is compared is what the two make
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import nibabel as nib
@@ -61,17 +62,11 @@ def shared(tmp_path_factory):
     """Folder with the scans and, of each stack, what it made and how it answers with its own and the other's models."""
     folder = tmp_path_factory.mktemp("stacks").resolve()
     make_cohort(folder / "data", 14, seed=4, spacing=6.0, workers=1)
-    for stack in STACKS:
-        bundle(stack, folder, "make", folder / "data", folder / stack)
-    for stack in STACKS:
-        bundle(
-            stack,
-            folder,
-            "answer",
-            folder / "data",
-            folder / f"asked on {stack}",
-            *(folder / made for made in STACKS),
-        )
+    made = [folder / stack for stack in STACKS]
+    with ThreadPoolExecutor() as both:  # side by side, each stack in processes of its own
+        list(both.map(lambda stack: bundle(stack, folder, "make", folder / "data", folder / stack), STACKS))
+        asked = [("answer", folder / "data", folder / f"asked on {stack}", *made) for stack in STACKS]
+        list(both.map(lambda stack, words: bundle(stack, folder, *words), STACKS, asked))
     return folder
 
 
