@@ -13,6 +13,8 @@ import pytest
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
+from tests.git import in_git
+
 ROOT = Path(__file__).resolve().parents[1]
 NO_SOURCE = {".git", ".venv", "build", "demo", "__pycache__"}
 # A page by its path from the root, and a heading in it.
@@ -25,11 +27,10 @@ PARSER = MarkdownIt("commonmark").enable("table")
 
 
 def tracked(root: Path) -> list[Path]:
-    """The files of git; in a tree without git, as of a source archive, all that are no build output."""
-    git = ["git", "-C", str(root), "ls-files", "-z"]
-    done = subprocess.run(git, capture_output=True, text=True) if (root / ".git").exists() else None
-    if done and done.returncode == 0:
-        return [root / name for name in done.stdout.split("\0") if name and (root / name).is_file()]
+    """The files of Git; in a tree without Git, as of a source archive, all that are no build output."""
+    names = in_git(root)
+    if names is not None:
+        return [root / name for name in names if (root / name).is_file()]
     files = []
     for folder, folders, names in os.walk(root):
         hidden = {name for name in folders if name.startswith(".") and name != ".ci"}

@@ -4,14 +4,14 @@ import hashlib
 import importlib.metadata
 import json
 import re
-import shutil
-import subprocess
 import sys
 import sysconfig
 from pathlib import Path
 
 import pytest
 import yaml
+
+from tests.git import in_git
 
 ROOT = Path(__file__).resolve().parents[1]
 # As ./dev installed it, which it does again when pyproject.toml changes; not the egg-info that a build leaves here.
@@ -31,14 +31,6 @@ def copied():
     """The notices' table of what is copied: folder -> (component, version, license, part of)."""
     rows = [[cell.strip(" `") for cell in line.split("|")[1:-1]] for line in NOTICES.splitlines()]
     return {row[3]: (*row[:3], row[4]) for row in rows if len(row) == 5 and (ROOT / row[3]).is_dir()}
-
-
-def committed():
-    """The files that Git has."""
-    if not (ROOT / ".git").exists() or not shutil.which("git"):
-        pytest.skip("not a checkout with Git: nothing is committed here")
-    listed = subprocess.run(["git", "-C", ROOT, "ls-files", "-z"], capture_output=True, text=True, check=True)
-    return [name for name in listed.stdout.split("\0") if name]
 
 
 def test_the_license_is_apaches_own_text_and_ships_with_the_notices():
@@ -130,7 +122,9 @@ def test_other_files_are_not(name):
 
 @pytest.mark.heavy
 def test_nobodys_scan_is_committed():
-    names = committed()
+    names = in_git(ROOT)
+    if names is None:
+        pytest.skip("not a checkout with Git: nothing is committed here")
     assert len(names) > 100
     assert [name for name in names if _refused(name)] == []
     dicom = re.compile(HOOKS["no-dicom"]["entry"].encode(), re.DOTALL)
