@@ -109,7 +109,7 @@ def test_a_failed_fold_is_recorded_and_the_others_are_evaluated(prepared, phanto
     """With one training at a time, which nothing runs beside."""
     config, root, _ = prepared
     training = TRAINING | {"epochs": 1, "seed": 3}
-    changes = {"planes": ["axial"], "train_folds": [1, 2, 3], "training": training}
+    changes = {"planes": ["axial"], "train_folds": [1, 2], "training": training}
     folds = write_config(config.with_name("folds.yaml"), phantom, root, **changes)
     loaded = load(folds)
     examples = prepared_records(loaded, digest(discover(loaded.data)))
@@ -123,20 +123,20 @@ def test_a_failed_fold_is_recorded_and_the_others_are_evaluated(prepared, phanto
     assert last.startswith("raxnet run: training failed: axial, fold 2: ")
     assert "last.npz: cannot go on from this checkpoint" in last
     table = pd.read_csv(root / "cross_validation.csv").set_index("fold")
-    assert table["dice"].notna().to_dict() == {1: True, 2: False, 3: True}
+    assert table["dice"].notna().to_dict() == {1: True, 2: False}
     assert "last.npz" in table.loc[2, "failed"]
     assert not table["best"].any()
 
     broken.unlink()
     steps = executed(run(folds))
     assert {"Trainer_axial_2", "SliceEvaluator_axial_2", "FoldSelector_axial", "ReportGen"} <= steps
-    assert not {"Trainer_axial_1", "SliceEvaluator_axial_1", "Trainer_axial_3"} & steps
+    assert not {"Trainer_axial_1", "SliceEvaluator_axial_1"} & steps
     table = pd.read_csv(root / "cross_validation.csv").set_index("fold")
     assert table["dice"].notna().all()
     assert table["best"].sum() == 1
     chosen = max(root.glob("artifacts/FoldSelector_axial/selection/*"), key=lambda path: int(path.name))
     assert table.index[table["best"]] == [json.loads((chosen / "selection.json").read_text())["fold"]]
-    assert len(list(root.glob("checkpoints/axial/fold_*/*/best.npz"))) >= 3  # weights of every fold
+    assert len(list(root.glob("checkpoints/axial/fold_*/*/best.npz"))) >= 2  # weights of every fold
 
 
 def test_two_workers_train_one_fold_together(prepared, phantom):
