@@ -103,11 +103,18 @@ def test_it_rolls_back(small, models, tmp_path):
     assert served(folder)["axial"] > pushed
 
 
-def test_what_needs_tfx_says_so(small, tmp_path):
-    words = (tmp_path / "data", "--subjects", 16, "--spacing", 6)
-    assert run(small / "raxnet", "phantom", *words, cwd=tmp_path).returncode == 0
+@pytest.fixture(scope="module")
+def data(small, tmp_path_factory):
+    """A phantom that it makes."""
+    folder = tmp_path_factory.mktemp("phantom")
+    words = ("phantom", folder / "data", "--subjects", 16, "--spacing", 6)
+    assert run(small / "raxnet", *words, cwd=folder).returncode == 0
+    return folder / "data"
+
+
+def test_what_needs_tfx_says_so(small, data, tmp_path):
     config = tmp_path / "config.yaml"
-    words = ("init", "demo", config, "--data", tmp_path / "data", "--root", tmp_path / "root")
+    words = ("init", "demo", config, "--data", data, "--root", tmp_path / "root")
     assert run(small / "raxnet", *words, cwd=tmp_path).returncode == 0
     config.write_text(config.read_text().replace("folds: 8", "folds: 2"))
     done = run(small / "raxnet", "run", config, cwd=tmp_path)
@@ -118,13 +125,11 @@ def test_what_needs_tfx_says_so(small, tmp_path):
     assert "Traceback" not in done.stderr
 
 
-def test_the_domains_commands_need_no_tfx(small, tmp_path):
-    words = (tmp_path / "data", "--subjects", 8, "--spacing", 6)
-    assert run(small / "raxnet", "phantom", *words, cwd=tmp_path).returncode == 0
-    checked = run(small / "raxnet", "check", tmp_path / "data", "--json", cwd=tmp_path)
+def test_the_domains_commands_need_no_tfx(small, data, tmp_path):
+    checked = run(small / "raxnet", "check", data, "--json", cwd=tmp_path)
     assert checked.returncode == 0, checked.stderr
     assert json.loads(checked.stdout)
-    for words in (("stats", "data", "tables"), ("folds", "tables", "folds", "--folds", "2")):
+    for words in (("stats", data, "tables"), ("folds", "tables", "folds", "--folds", "2")):
         done = run(small / "raxnet", *words, cwd=tmp_path)
         assert done.returncode == 0, done.stderr
     assert (tmp_path / "folds/folds.csv").is_file()
