@@ -16,6 +16,7 @@ import tensorflow as tf
 
 from lesions.errors import WorkError
 from lesions.slices import canvas, slice_shape
+from tests.conftest import SMALLEST
 from tests.trainer.conftest import GRID
 from trainer import fit, input, losses, steps
 from trainer.networks import NETWORKS, Network
@@ -278,7 +279,9 @@ sys.path.insert(0, {root!r})
 from lesions.slices import canvas, slice_shape
 from trainer import fit, input
 from trainer.settings import TrainingSettings
-settings = TrainingSettings(batch_size=4, epochs={epochs}, patience=9, batch_norm_momentum=0.8, seed=5)
+settings = TrainingSettings(
+    batch_size=4, epochs={epochs}, patience=9, batch_norm_momentum=0.8, seed=5, network_options={options}
+)
 shape, padding = slice_shape({grid}, "axial"), canvas({grid}, "axial")
 model = fit.build(settings, shape, padding)
 examples = Path({examples!r})
@@ -294,7 +297,8 @@ def test_sigkill_in_the_middle_of_an_epoch_costs_that_epoch_only(examples, tmp_p
     root = str(input.__file__).rsplit("/trainer/", 1)[0]
 
     def start(folder):
-        code = KILLED.format(root=root, epochs=3, grid=GRID.shape, examples=str(examples), folder=str(folder))
+        given = {"epochs": 3, "options": SMALLEST, "grid": GRID.shape}
+        code = KILLED.format(root=root, examples=str(examples), folder=str(folder), **given)
         return subprocess.Popen([sys.executable, "-c", code], env=os.environ | {"PYTHONPATH": root})
 
     process = start(tmp_path / "killed")
