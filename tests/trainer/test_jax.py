@@ -4,9 +4,9 @@ Needs JAX: beside TensorFlow in this environment (the extra `jax`, in the lock),
 JAX_PYTHON names, which needs no TensorFlow.
 """
 
+import functools
 import importlib.util
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -36,8 +36,8 @@ pytestmark = [
 ]
 # Sixty layers of an untrained X-Net make 1e-3 of float32's rounding, on any backend; a trained one does not.
 STEPS_BEFORE = {"xnet": 20}
-# On two processors X-Net's step alone takes a minute and a half to compile.
-NAMES = sorted(OWN_LOSS) if "JAX_PYTHON" in os.environ else sorted({*OWN_LOSS} - {"xnet"})
+# On two processors a step of either of the others takes a minute and a half to compile.
+NAMES = sorted(OWN_LOSS) if "JAX_PYTHON" in os.environ else ["dunet", "raxnet"]
 
 
 def start(name, folder):
@@ -65,32 +65,40 @@ def on_jax(*arguments):
     assert done.returncode == 0, done.stderr
 
 
+@pytest.fixture(scope="module")
+def stepped(tmp_path_factory):
+    """A step of a network on JAX, made once: the network before it, its images, the folder, what was found there."""
+
+    @functools.cache
+    def step(name):
+        folder = tmp_path_factory.mktemp(name)
+        model, given = start(name, folder)
+        on_jax(name, OWN_LOSS[name], folder)
+        with np.load(folder / "probe.npz") as found:
+            return model, given, folder, dict(found)
+
+    return step
+
+
 @pytest.mark.parametrize("name", NAMES)
-def test_a_step_on_jax_and_its_weights_here(name, tmp_path):
-    model, given = start(name, tmp_path)
-    on_jax(name, OWN_LOSS[name], tmp_path)
-    with np.load(tmp_path / "probe.npz") as found:
-        found = dict(found)
+def test_a_step_on_jax_and_its_weights_here(stepped, name):
+    model, given, folder, found = stepped(name)
     assert found["backend"] == "jax"
     before = model.predict(given, verbose=0)
     np.testing.assert_allclose(found["before"], before, atol=1e-4)
     assert before.std() > 0.05
     trained = backend_probe.build(name)
-    trained.load_weights(tmp_path / "end.weights.h5")
+    trained.load_weights(folder / "end.weights.h5")
     np.testing.assert_allclose(trained.predict(given, verbose=0), found["after"], atol=1e-4)
     assert np.abs(found["after"] - before).max() > 1e-3  # else nothing was trained
     assert np.isfinite(found["loss"])
 
 
-def test_the_step_is_the_same_on_both(tmp_path):
+def test_the_step_is_the_same_on_both(stepped):
     """Same weights, same batch, RAX-Net, which has no dropout: the same loss, and the same network after it."""
-    ours, theirs = tmp_path / "tensorflow", tmp_path / "jax"
-    ours.mkdir()
-    start("raxnet", ours)
-    shutil.copytree(ours, theirs)
-    on_jax("raxnet", "focal_tversky", theirs)
-    backend_probe.probe("raxnet", "focal_tversky", ours)
-    with np.load(theirs / "probe.npz") as there, np.load(ours / "probe.npz") as here:
+    _, _, folder, there = stepped("raxnet")
+    backend_probe.probe("raxnet", OWN_LOSS["raxnet"], folder)
+    with np.load(folder / "probe.npz") as here:
         assert here["backend"] == "tensorflow"
         for key in ("loss", "dice", "recall", "precision"):
             assert float(there[key]) == pytest.approx(float(here[key]), abs=1e-4)
