@@ -8,7 +8,6 @@ import keras
 from lesions.grid import template_grid
 from lesions.provenance import ModelCard
 from lesions.slices import PLANES, canvas, slice_shape
-from tests.conftest import SMALLEST
 from trainer import keras2_config, signatures
 from trainer.keras2_h5 import CARD
 from trainer.networks.raxnet import raxnet
@@ -26,16 +25,16 @@ def card_of(network, plane, grid):
     return ModelCard(plane=plane, fold=1, network="raxnet", grid=grid, **none, **facts, **sizes)
 
 
-def network_of(plane, grid, **options):
-    return raxnet(*canvas(grid.shape, plane).padded(*slice_shape(grid.shape, plane)), **options)
+def network_of(plane, grid):
+    return raxnet(*canvas(grid.shape, plane).padded(*slice_shape(grid.shape, plane)))
 
 
 def export(folder: Path) -> None:
-    """A model for each plane, of 6 mm and with few layers."""
+    """A model for each plane, of 6 mm."""
     keras.utils.set_random_seed(0)
     grid = template_grid(SPACING)
     for plane in PLANES:
-        network = network_of(plane, grid, **SMALLEST)
+        network = network_of(plane, grid)
         sizes = slice_shape(grid.shape, plane), canvas(grid.shape, plane)
         signatures.export(network, *sizes, folder / plane / "1", card=card_of(network, plane, grid))
 
