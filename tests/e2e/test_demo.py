@@ -65,7 +65,8 @@ def test_what_passes_the_gates_is_released_and_nothing_else(demo):
         models = json.loads(path.read_text())["models"]
         assert set(models) == set(PLANES)
         for plane in PLANES:
-            assert read_card(out / "serving_models" / plane / str(models[plane]["version"])).phantom
+            card = read_card(out / "serving_models" / plane / str(models[plane]["version"]))
+            assert (card.phantom, card.parameters) == (True, 4_837_473)  # the method's whole network
     assert (out / "report.html").stat().st_size > 50_000
 
 
